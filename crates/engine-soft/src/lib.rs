@@ -12,6 +12,7 @@
 //! * `block`: predecoded operations, the blocks they stand in, and how blocks are found and dropped.
 //! * `decode`: from bytes to operations.
 //! * `execute`: the handlers of operations.
+//! * [`host_execution`]: x87, MMX, SSE ... executed by the host through one-instruction stubs.
 //! * `system`: slow instructions (segments, control registers, gates, MSRs ...) and the delivery of events.
 //!
 //! # Slow instructions
@@ -44,6 +45,7 @@
 //! Flags are always exact: they are kept in the form that the host's own LAHF and SETO give ([`cpu::Flags`]).
 
 pub mod cpu;
+pub mod host_execution;
 pub mod mmu;
 pub mod stop;
 pub mod system;

@@ -23,21 +23,20 @@ pub use flags::Flags;
 pub use operand::{Operand, gpr_of, segment_of};
 pub use stack::StackCursor;
 
+use crate::host_execution::HostFrame;
 use crate::mmu::Mmu;
 use crate::stop::Stop;
 
-/// Slots of [`Cpu::regs`]: the sixteen general-purpose registers, then values that effective addresses may add.
+/// Indices into [`HostFrame::slots`]: values that effective addresses may add like registers.
 pub mod slot {
     /// Always zero: a base or index that is not there.
-    pub const ZERO: usize = 16;
+    pub const ZERO: usize = 0;
     /// RIP of the first byte of the page that code runs in (modulo 2^64): base of RIP-relative addresses.
-    pub const IP_BASE: usize = 17;
+    pub const IP_BASE: usize = 1;
     /// FS base.
-    pub const FS_BASE: usize = 18;
+    pub const FS_BASE: usize = 2;
     /// GS base.
-    pub const GS_BASE: usize = 19;
-    /// Number of slots.
-    pub const COUNT: usize = 20;
+    pub const GS_BASE: usize = 3;
 }
 
 /// Bits of RFLAGS that are not the six status flags.
@@ -76,8 +75,8 @@ struct Completed {
 /// Fields that others derive from are private: set them by methods.
 #[repr(C)]
 pub struct Cpu {
-    /// General-purpose registers by their encoding, then the slots of [`slot`].
-    pub regs: [u64; slot::COUNT],
+    /// General-purpose registers by their encoding, address slots ([`slot`]), and the vector state, where stubs reach them. Its `rflags` is only for stubs.
+    pub frame: HostFrame,
     /// The status flags.
     pub flags: Flags,
     /// Instructions left until the run loop looks at the clock.
@@ -122,7 +121,7 @@ impl Cpu {
     /// A processor in the state after reset.
     pub fn new(space: Arc<Space>, clock: Arc<dyn Clock>, mmu: Mmu, state: &engine::VpState) -> Self {
         let mut cpu = Self {
-            regs: [0; slot::COUNT],
+            frame: HostFrame::new(),
             flags: Flags::default(),
             budget: 0,
             rip: 0,
@@ -153,11 +152,11 @@ impl Cpu {
 
     /// Replaces everything but the vector state.
     pub fn load(&mut self, state: &engine::VpState) {
-        self.regs[..16].copy_from_slice(&state.gprs);
+        self.frame.gprs = state.gprs;
         self.rip = state.rip;
         self.segments = state.segments;
-        self.regs[slot::FS_BASE] = state.segments[SegmentName::Fs as usize].base;
-        self.regs[slot::GS_BASE] = state.segments[SegmentName::Gs as usize].base;
+        self.frame.slots[slot::FS_BASE] = state.segments[SegmentName::Fs as usize].base;
+        self.frame.slots[slot::GS_BASE] = state.segments[SegmentName::Gs as usize].base;
         self.gdtr = state.gdtr;
         self.idtr = state.idtr;
         self.debug = state.debug;
@@ -174,17 +173,17 @@ impl Cpu {
     /// A general-purpose register, whole.
     #[must_use]
     pub fn gpr(&self, register: Gpr) -> u64 {
-        self.regs[register as usize]
+        self.frame.gprs[register as usize]
     }
 
     /// Sets a general-purpose register, whole.
     pub fn set_gpr(&mut self, register: Gpr, value: u64) {
-        self.regs[register as usize] = value;
+        self.frame.gprs[register as usize] = value;
     }
 
     /// Sets the low 1, 2, 4 or 8 bytes of a general-purpose register; 4 bytes clear the upper half.
     pub fn set_gpr_part(&mut self, register: Gpr, size: usize, value: u64) {
-        let slot = &mut self.regs[register as usize];
+        let slot = &mut self.frame.gprs[register as usize];
         *slot = match size {
             1 => *slot & !0xFF | value & 0xFF,
             2 => *slot & !0xFFFF | value & 0xFFFF,

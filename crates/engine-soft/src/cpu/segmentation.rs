@@ -26,8 +26,8 @@ impl Cpu {
         let old = self.segments[name as usize];
         self.segments[name as usize] = segment;
         match name {
-            SegmentName::Fs => self.regs[slot::FS_BASE] = segment.base,
-            SegmentName::Gs => self.regs[slot::GS_BASE] = segment.base,
+            SegmentName::Fs => self.frame.slots[slot::FS_BASE] = segment.base,
+            SegmentName::Gs => self.frame.slots[slot::GS_BASE] = segment.base,
             SegmentName::Cs => {
                 if (old.base, old.limit) != (segment.base, segment.limit) {
                     self.mmu.forget_jumps();
@@ -54,8 +54,8 @@ impl Cpu {
             if matches!(name, SegmentName::Ss) { Stop::STACK_FAULT } else { Stop::GENERAL_PROTECTION };
         if self.mode().is_64() {
             let linear = match name {
-                SegmentName::Fs => self.regs[slot::FS_BASE].wrapping_add(offset),
-                SegmentName::Gs => self.regs[slot::GS_BASE].wrapping_add(offset),
+                SegmentName::Fs => self.frame.slots[slot::FS_BASE].wrapping_add(offset),
+                SegmentName::Gs => self.frame.slots[slot::GS_BASE].wrapping_add(offset),
                 _ => offset,
             };
             let last = linear.wrapping_add(size as u64 - 1);
