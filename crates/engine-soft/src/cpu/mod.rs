@@ -61,6 +61,12 @@ pub mod rflags {
     pub const VM: u64 = 1 << 17;
     /// Alignment check, and the lifting of SMAP.
     pub const AC: u64 = 1 << 18;
+    /// Virtual interrupt flag.
+    pub const VIF: u64 = 1 << 19;
+    /// Virtual interrupt pending.
+    pub const VIP: u64 = 1 << 20;
+    /// CPUID can be executed.
+    pub const ID: u64 = 1 << 21;
     /// All bits that exist, bit 1 included.
     pub const DEFINED: u64 = 0x3F_7FD7;
 }
@@ -114,6 +120,8 @@ pub struct Cpu {
     pub msrs: ModelSpecificRegisters,
     /// What stands between the last instruction and the next.
     pub events: EventState,
+    /// Data breakpoints that the instruction being stepped meets, as bits of DR6.
+    pub(crate) data_breakpoints_met: u64,
     /// Accesses of the instruction at hand that the hypervisor has completed, and how many it has used up.
     completed: Vec<Completed>,
     completed_used: usize,
@@ -179,6 +187,7 @@ impl Cpu {
             debug: state.debug,
             msrs: state.msrs,
             events: state.events,
+            data_breakpoints_met: 0,
             completed: Vec::new(),
             completed_used: 0,
             paging: Paging::new(&PagingRegisters::default()),
