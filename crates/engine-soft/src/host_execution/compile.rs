@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use iced_x86::{
-    Code, CodeSize, Encoder, EncodingKind, IcedError, Instruction, InstructionInfoFactory,
+    Code, CodeSize, CpuidFeature, Encoder, EncodingKind, IcedError, Instruction, InstructionInfoFactory,
     MemoryOperand as Address, Mnemonic, OpAccess, OpKind, Register, RflagsBits,
 };
 use thiserror::Error;
@@ -478,7 +478,7 @@ fn writes(access: OpAccess) -> bool {
 }
 
 /// The decoder's flag bits as bits of RFLAGS; x87 condition codes are not among them.
-fn status_flags(decoder_bits: u32) -> u64 {
+pub(super) fn status_flags(decoder_bits: u32) -> u64 {
     [
         (RflagsBits::CF, 0),
         (RflagsBits::PF, 2),
@@ -501,7 +501,9 @@ fn alignment(instruction: &Instruction, size: u8) -> u8 {
             M::Vmovaps | M::Vmovapd | M::Vmovdqa | M::Vmovntps | M::Vmovntpd | M::Vmovntdq | M::Vmovntdqa
         )
     } else {
+        // SHA instructions fault on Intel processors and not on AMD's; here they do not, which harms no one.
         size == 16
+            && instruction.cpuid_features() != [CpuidFeature::SHA]
             && !matches!(
                 instruction.mnemonic(),
                 M::Movups
@@ -510,6 +512,8 @@ fn alignment(instruction: &Instruction, size: u8) -> u8 {
                     | M::Lddqu
                     | M::Pcmpestri
                     | M::Pcmpestrm
+                    | M::Pcmpestri64
+                    | M::Pcmpestrm64
                     | M::Pcmpistri
                     | M::Pcmpistrm
             )

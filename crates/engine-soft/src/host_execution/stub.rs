@@ -60,6 +60,9 @@ pub struct X87Site {
 pub enum Outcome {
     /// Executed; results are in the frame.
     Done,
+    /// Executed as far as it goes: an x87 store raised an unmasked exception, which is now pending. Registers in the
+    /// frame are right, but the memory operand is not written and must not be copied out.
+    DoneWithoutStore,
     /// Not executed: an unmasked x87 exception is pending. `#MF` if CR0.NE is set, else FERR#.
     X87Pending,
     /// Not executed: an unmasked SIMD floating-point exception. MXCSR's flags are as hardware sets them, nothing
@@ -154,11 +157,15 @@ impl Stub {
             return Outcome::X87Pending;
         }
         let (fop, fip, fdp) = (frame.vector.fop, frame.vector.fip, frame.vector.fdp);
-        let outcome = if frame.vector.simd_exceptions_masked() {
+        let outcome = if let Some(size) = self.x87_store()
+            && !frame.vector.x87_exceptions_masked()
+        {
+            self.call_unmasked_store(frame, size)
+        } else if !self.has_x87_site && !frame.vector.simd_exceptions_masked() {
+            self.call_unmasked(frame)
+        } else {
             self.call(frame);
             Outcome::Done
-        } else {
-            self.call_unmasked(frame)
         };
         // The host's FXSAVE left its own pointers and mask.
         frame.vector.host_mxcsr_mask = 0;
@@ -167,6 +174,31 @@ impl Stub {
             None => frame.vector.set_x87_pointers(fop, fip, fdp),
         }
         outcome
+    }
+
+    /// Bytes that this instruction stores, if it is an x87 store.
+    fn x87_store(&self) -> Option<usize> {
+        self.memory.filter(|memory| memory.write && self.has_x87_site).map(|memory| memory.size.into())
+    }
+
+    /// Runs an x87 store which may raise an unmasked exception. Hardware then stores for some exceptions and not for
+    /// others. If one was raised, a second run from the same state over other bytes tells which.
+    #[cold]
+    #[inline(never)]
+    fn call_unmasked_store(&self, frame: &mut HostFrame, size: usize) -> Outcome {
+        let before = frame.vector.clone();
+        self.call(frame);
+        if !frame.vector.x87_exception_pending() {
+            return Outcome::Done;
+        }
+        let first = frame.bounce;
+        let inverted = first.0.map(|byte| !byte);
+        frame.bounce.0 = inverted;
+        frame.vector = before;
+        self.call(frame);
+        let untouched = frame.bounce.0[..size] == inverted[..size];
+        frame.bounce = first;
+        if untouched { Outcome::DoneWithoutStore } else { Outcome::Done }
     }
 
     #[inline]

@@ -183,6 +183,11 @@ impl VectorState {
         self.fsw & !self.fcw & EXCEPTIONS != 0
     }
 
+    /// Whether FCW masks all six x87 exceptions.
+    pub(super) fn x87_exceptions_masked(&self) -> bool {
+        self.fcw & EXCEPTIONS == EXCEPTIONS
+    }
+
     /// Whether MXCSR masks all six SIMD floating-point exceptions.
     #[inline]
     pub(super) fn simd_exceptions_masked(&self) -> bool {
