@@ -2,6 +2,7 @@
 //! The host is the oracle: each instruction form runs natively, with its own registers and addressing, and as a stub.
 //! Everything that it can change is compared.
 
+mod border;
 mod exceptions;
 mod forms;
 mod native;
