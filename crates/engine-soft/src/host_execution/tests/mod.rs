@@ -3,6 +3,7 @@
 //! Everything that it can change is compared.
 
 mod border;
+mod code;
 mod exceptions;
 mod forms;
 mod native;
