@@ -12,7 +12,7 @@ const ROUNDS: u32 = 2_000_000;
 
 fn main() {
     let mut cache = StubCache::new(Extensions::of_host()).expect("a cache for this host");
-    let cases: [(&str, &[u8]); 16] = [
+    let cases: [(&str, &[u8]); 17] = [
         ("popcnt rax, rcx", &[0xF3, 0x48, 0x0F, 0xB8, 0xC1]),
         ("mulx rax, rbx, rcx", &[0xC4, 0xE2, 0xE3, 0xF6, 0xC1]),
         ("adcx rax, rcx", &[0x66, 0x48, 0x0F, 0x38, 0xF6, 0xC1]),
@@ -27,7 +27,8 @@ fn main() {
         ("sha256rnds2 xmm1, xmm2", &[0x0F, 0x38, 0xCB, 0xCA]),
         ("paddb mm0, mm1", &[0x0F, 0xFC, 0xC1]),
         ("fadd st, st(1)", &[0xD8, 0xC1]),
-        ("fld m64", &[0xDD, 0x03]),
+        ("fst m64", &[0xDD, 0x13]),
+        ("fpatan (no quick form)", &[0xD9, 0xF3]),
         ("vaddps ymm0, ymm1, ymm2", &[0xC5, 0xF4, 0x58, 0xC2]),
     ];
     for (name, bytes) in cases {
@@ -53,6 +54,7 @@ fn main() {
 
 fn time(stub: &Arc<Stub>) -> f64 {
     let mut frame = Box::new(HostFrame::new());
+    frame.vector.set_x87_words(0x37F, 0, 0xFF);
     let run = |frame: &mut HostFrame| {
         for _ in 0..ROUNDS {
             let memory = black_box(stub).memory();

@@ -24,10 +24,12 @@
 
 mod code_memory;
 mod compile;
+mod emitter;
 mod extensions;
 mod frame;
 mod fxsave;
 mod placement;
+mod quick_x87;
 mod requirement;
 mod simd_exception;
 mod stub;

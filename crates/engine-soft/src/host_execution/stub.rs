@@ -6,8 +6,10 @@ use std::sync::Arc;
 use super::code_memory::CodeMemory;
 use super::frame::HostFrame;
 use super::placement::Border;
+use super::quick_x87::Quick;
 use super::requirement::Requirement;
 use super::simd_exception::{self, Entry, TrapSite};
+use super::vector_state::EXCEPTIONS;
 
 /// A set of general registers: bit n for register n in the order of [`HostFrame::gprs`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -83,6 +85,7 @@ pub struct Stub {
     pub(super) flags_read: u64,
     pub(super) flags_written: u64,
     pub(super) has_x87_site: bool,
+    pub(super) quick: Option<Quick>,
     /// Keeps the code mapped.
     pub(super) _code: Arc<CodeMemory>,
 }
@@ -156,6 +159,19 @@ impl Stub {
         if frame.vector.x87_exception_pending() {
             return Outcome::X87Pending;
         }
+        if let Some(quick) = &self.quick
+            && quick.shape.fits(&frame.vector)
+            && host_masks_x87_exceptions()
+        {
+            // SAFETY: as for `call`; in the quick form, no x87 exception is unmasked.
+            unsafe { (quick.entry)(frame) };
+            quick.shape.finish(frame);
+            if let Some(site) = site {
+                let data = site.data.unwrap_or(frame.vector.fdp);
+                frame.vector.set_x87_pointers(site.opcode, site.rip, data);
+            }
+            return Outcome::Done;
+        }
         let (fop, fip, fdp) = (frame.vector.fop, frame.vector.fip, frame.vector.fdp);
         let outcome = if let Some(size) = self.x87_store()
             && !frame.vector.x87_exceptions_masked()
@@ -219,4 +235,14 @@ impl Stub {
             Outcome::Done
         }
     }
+}
+
+/// Whether the host program masks all x87 exceptions, as almost all do. If not, exception flags must not be left in the
+/// host's status word, as quick forms leave them.
+#[inline]
+fn host_masks_x87_exceptions() -> bool {
+    let mut fcw = 0_u16;
+    // SAFETY: stores two bytes into a local.
+    unsafe { std::arch::asm!("fnstcw [{}]", in(reg) &raw mut fcw, options(nostack, preserves_flags)) };
+    fcw & EXCEPTIONS == EXCEPTIONS
 }

@@ -120,22 +120,38 @@ fn the_xsave_family_agrees_with_the_host() {
         frame.gprs[1] = native_target.0.as_mut_ptr() as u64;
         frame.gprs[2] = 0;
         frame.gprs[3] = native_source.0.as_ptr() as u64;
-        let mut native = frame.clone();
-        let signal = code_page().run(&code, &mut native);
-
         let enabled = X87 | SSE | AVX;
         let width = PointerWidth::Offset64;
-        let state = &mut frame.vector;
+        let mut state = frame.vector.clone();
         let restored =
             state.xrstor(RestoreForm::Xrstor, requested, enabled, width, true, |o, b| source.get(o, b));
         let mut ours = target.clone();
+        if restored.is_ok() {
+            let Ok(()) = state.xsave(form, rfbm, width, true, xstate_bv(&target), |o, b| ours.put(o, b));
+        }
+
+        // A processor may count an initial component as in use, and does if the thread is interrupted between
+        // the instructions.
+        let mut native;
+        let mut signal;
+        let mut tries = 0;
+        loop {
+            *native_target = target.clone();
+            native = frame.clone();
+            signal = code_page().run(&code, &mut native);
+            tries += 1;
+            let in_use_agrees =
+                native.gprs[0] & 7 == state.xinuse() && xstate_bv(&native_target) == xstate_bv(&ours);
+            if in_use_agrees || signal.is_some() || tries == 8 {
+                break;
+            }
+        }
+
         match restored {
             Ok(()) => {
-                let old = u64::from_le_bytes(*ours.0[512..].first_chunk().expect("an area is longer"));
-                let Ok(()) = state.xsave(form, rfbm, width, true, old, |o, b| ours.put(o, b));
                 assert_eq!(signal, None, "{what}");
                 assert!(
-                    without_pointers(state) == without_pointers(&native.vector),
+                    without_pointers(&state) == without_pointers(&native.vector),
                     "{what}\n{state:?}\n{:?}",
                     native.vector
                 );
@@ -186,11 +202,12 @@ fn random_source(random: &mut Random) -> (Area, bool) {
     (source, compacted)
 }
 
-/// Hardware may count a component as in use although it is in its initial configuration, and then saves it.
+fn xstate_bv(area: &Area) -> u64 {
+    u64::from_le_bytes(*area.0[512..].first_chunk().expect("an area is longer"))
+}
+
 fn assert_areas_agree(ours: &Area, native: &Area, rfbm: u64, what: &str) {
     let (ours, native) = (ours.comparable(), native.comparable());
-    let xstate_bv =
-        |area: &Area| u64::from_le_bytes(*area.0[512..].first_chunk().expect("an area is longer"));
     assert_eq!(xstate_bv(&ours), xstate_bv(&native), "{what}: XSTATE_BV");
     for (offset, (left, right)) in ours.0.iter().zip(native.0).enumerate() {
         assert_eq!(*left, right, "{what}, rfbm {rfbm}: byte {offset}");
