@@ -23,6 +23,7 @@ mod declare;
 pub mod address;
 pub mod cpuid;
 pub mod hypercall;
+pub mod intercept;
 pub mod interrupt;
 pub mod msr;
 pub mod partition;
