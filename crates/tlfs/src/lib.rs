@@ -26,6 +26,7 @@ pub mod hypercall;
 pub mod intercept;
 pub mod interrupt;
 pub mod msr;
+pub mod nested;
 pub mod partition;
 pub mod privilege;
 pub mod register;
