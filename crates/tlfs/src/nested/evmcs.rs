@@ -335,7 +335,7 @@ enlightened_vmcs! {
     pad2: [u8; 4] = 844, "", None, None;
     /// Identity of the virtual machine, for direct flushes.
     vm_id: u64 = 848, "VmId", None, None;
-    /// GPA of the [`PartitionAssistPage`], in bytes.
+    /// GPA of the [`PartitionAssistPage`](super::PartitionAssistPage), in bytes.
     partition_assist_page: u64 = 856, "PartitionAssistPage", None, None;
     /// Zero.
     rsvd5: [u64; 4] = 864, "Rsvd5", None, None;
