@@ -22,6 +22,7 @@ mod declare;
 
 pub mod address;
 pub mod cpuid;
+pub mod extended;
 pub mod hypercall;
 pub mod intercept;
 pub mod interrupt;
@@ -30,6 +31,7 @@ pub mod nested;
 pub mod partition;
 pub mod privilege;
 pub mod register;
+pub mod root;
 mod status;
 pub mod synic;
 pub mod timer;

@@ -212,25 +212,3 @@ pub struct TranslateVirtualAddressExOutput {
     pub reserved: u64,
 }
 layout!(TranslateVirtualAddressExOutput: 64, translation_result @ 0, gpa_page @ 48);
-
-/// One run of pages in [`BootZeroedMemoryOutput`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[repr(C)]
-pub struct ZeroedRange {
-    /// Number of the first GPA page.
-    pub start_gpa_page: u64,
-    /// Number of pages.
-    pub page_count: u64,
-}
-layout!(ZeroedRange: 16, start_gpa_page @ 0, page_count @ 8);
-
-/// Output of HvExtCallGetBootZeroedMemory in the form guests in use read; TLFS 6.0 prints a single pair (9.4.7).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[repr(C)]
-pub struct BootZeroedMemoryOutput {
-    /// Ranges that are valid, 0 to 255.
-    pub range_count: u64,
-    /// The ranges.
-    pub ranges: [ZeroedRange; 255],
-}
-layout!(BootZeroedMemoryOutput: 0xFF8, range_count @ 0, ranges @ 8);

@@ -4,8 +4,8 @@
 use crate::table::Table;
 use std::collections::BTreeMap;
 use tlfs::{
-    HvStatus, address::*, hypercall::*, intercept::*, interrupt::*, msr::*, nested::*, partition::*,
-    privilege::*, register::*, synic::*, timer::*, tlb::*, vp::*, vsm::*,
+    HvStatus, address::*, extended::*, hypercall::*, intercept::*, interrupt::*, msr::*, nested::*,
+    partition::*, privilege::*, register::*, synic::*, timer::*, tlb::*, vp::*, vsm::*,
 };
 
 macro_rules! sizes {
