@@ -19,6 +19,8 @@ enum Take {
     Number,
     /// The number it begins with, if what follows is not one of several sizes: the fixed part of a variable size.
     LeadingNumber,
+    /// The members of a structure that have an offset, as `Name@8`; of several revisions those of the one in use.
+    Members,
     /// The last number in it: of two revisions of a size, the one in use.
     LastNumber,
 }
@@ -62,9 +64,11 @@ const TABLES: &[Table] = &[
             ("code", Take::All),
             ("name", Take::All),
             ("class", Take::BeforeRemark),
-            ("tlfs_section", Take::All),
+            ("tlfs_section", Take::BeforeRemark),
             ("appA_rep", Take::All),
             ("appA_fast", Take::All),
+            ("input", Take::Members),
+            ("output", Take::Members),
         ],
     },
     Table {
@@ -188,6 +192,7 @@ impl Take {
                 let (number, rest) = cell.split_at(digits);
                 if rest.is_empty() || rest.starts_with(' ') { number } else { "" }
             }
+            Take::Members => return members(cell).join(" "),
             Take::LastNumber => cell
                 .split(|character: char| !character.is_ascii_digit())
                 .rfind(|digits| !digits.is_empty())
@@ -195,6 +200,16 @@ impl Take {
         };
         taken.to_owned()
     }
+}
+
+/// `Name@8` for each member of the newest revision; what comes after `element` belongs to a list, not the structure.
+fn members(cell: &str) -> Vec<&str> {
+    let newest = |cell: &str, mark| cell.find(mark).and_then(|at| Some(at + cell[at..].find(':')?));
+    let start = ["modern", "live doc:"].into_iter().find_map(|mark| newest(cell, mark)).unwrap_or(0);
+    let structure = cell[start..].split("element").next().unwrap_or("");
+    let words =
+        structure.split(|character: char| !character.is_ascii_alphanumeric() && !"@_".contains(character));
+    words.filter(|word| word.split_once('@').is_some_and(|(_, offset)| is_number(offset))).collect()
 }
 
 fn is_number(text: &str) -> bool {
@@ -218,6 +233,8 @@ mod tests {
         assert_eq!(Take::LeadingNumber.from("1,2,4,8,16"), "");
         assert_eq!(Take::LastNumber.from("240 (old) / 80 (new)"), "80");
         assert_eq!(Take::LastNumber.from("-"), "");
+        assert_eq!(Take::Members.from("old: A@0 u64; modern form: A@0, B@8 (16); element C@0"), "A@0 B@8");
+        assert_eq!(Take::Members.from("none"), "");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use crate::declare::{bit_fields, layout};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 bit_fields! {
-    /// Output of HvExtCallQueryCapabilities: the extended calls that exist (TLFS 3.14.1).
+    /// Which extended calls exist (TLFS 3.14.1).
     pub struct ExtendedCapabilities(u64);
     /// HvExtCallGetBootZeroedMemory.
     get_boot_zeroed_memory: bool = 1;
@@ -19,6 +19,15 @@ bit_fields! {
     memory_heat_hint_async: bool = 1;
     __: u64 = 59;
 }
+
+/// Output of HvExtCallQueryCapabilities (TLFS 3.14.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub struct QueryCapabilitiesOutput {
+    /// The calls that exist.
+    pub capabilities: ExtendedCapabilities,
+}
+layout!(QueryCapabilitiesOutput: 8, capabilities @ 0);
 
 /// One run of pages in [`BootZeroedMemoryOutput`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]

@@ -3,8 +3,10 @@
 //! call are declared with its topic.
 
 mod calls;
+mod parameters;
 
 pub use calls::*;
+pub use parameters::*;
 
 use crate::HvStatus;
 use crate::declare::bit_fields;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Sizes of structures and payloads. Offsets are asserted where the structures are declared, when they are compiled.
 
-use crate::table::Table;
+use crate::table::{Row, Table, number, plain};
 use std::collections::BTreeMap;
 use tlfs::{
     HvStatus, address::*, extended::*, hypercall::*, intercept::*, interrupt::*, msr::*, nested::*,
@@ -137,6 +137,60 @@ fn structures() {
         }
     }
     assert!(declared.is_empty(), "no row for {declared:?}");
+}
+
+/// Members that this crate names otherwise, or splits, or that stand for a nested structure.
+const OTHER_NAMES: &[(&str, &str)] = &[
+    ("HV_INITIAL_VP_CONTEXT", "vp_context"),
+    ("HV_VP_SET", "processor_set"),
+    ("HV_TRANSLATE_GVA_RESULT_EX", "translation_result"),
+    ("TargetPartitionId", "partition_id"),
+    ("BuffersPages", "buffer_size_in_pages"),
+    ("Message", "payload"),
+    ("BaseIrtIdx", "base_irt_index"),
+    ("InterruptDescriptor", "interrupt_type"),
+    ("input", "event_input"),
+    ("Type", "page_type"),
+    ("DeviceDomain", "partition_id"),
+    ("Value", "property_value"),
+];
+
+/// Compares the members in a cell with a layout; returns how many were found.
+fn compare_members(row: &Row<'_>, column: &str, layout: Option<&tlfs::Layout>) -> usize {
+    let mut found = 0;
+    for member in row.get(column).split_whitespace() {
+        let (name, offset) = member.split_once('@').expect("Name@offset");
+        let offset = number(offset).expect("an offset") as usize;
+        if ["pad", "Rsvd", "Reserved", "reserved"].iter().any(|reserved| name.starts_with(reserved)) {
+            continue;
+        }
+        // An output that is a list only, without a structure.
+        if name == "GpaPageNumbers" {
+            continue;
+        }
+        let layout = layout.unwrap_or_else(|| panic!("{}: no {column}, but {member}", row.get("name")));
+        let declared = layout.members.iter().find(|declared| declared.offset == offset);
+        let declared = declared.unwrap_or_else(|| panic!("{}: no {member} in {layout:?}", row.get("name")));
+        assert!(
+            plain(declared.name) == plain(name) || OTHER_NAMES.contains(&(name, declared.name)),
+            "{}: {member} is {declared:?}",
+            row.get("name")
+        );
+        found += 1;
+    }
+    found
+}
+
+#[test]
+fn call_parameters() {
+    let mut found = 0;
+    for row in Table::read("hypercalls.tsv").rows() {
+        let Some(code) = row.number("code") else { continue };
+        let Some(call) = parameters(CallCode(code as u16)) else { continue };
+        found += compare_members(&row, "input", call.input);
+        found += compare_members(&row, "output", call.output);
+    }
+    assert!(found > 200, "only {found} members compared: is the extract complete?");
 }
 
 #[test]
