@@ -21,6 +21,8 @@ enum Take {
     LeadingNumber,
     /// The members of a structure that have an offset, as `Name@8`; of several revisions those of the one in use.
     Members,
+    /// The fields of a word, as `Name@low:width`, if the cell gives all of them.
+    Bits,
     /// The last number in it: of two revisions of a size, the one in use.
     LastNumber,
 }
@@ -88,6 +90,7 @@ const TABLES: &[Table] = &[
             ("section", Take::All),
             ("access", Take::FirstWord),
             ("scope", Take::All),
+            ("layout", Take::Bits),
         ],
     },
     Table {
@@ -114,6 +117,7 @@ const TABLES: &[Table] = &[
             ("kind", Take::All),
             ("section", Take::All),
             ("size_bytes", Take::LeadingNumber),
+            ("layout", Take::Bits),
         ],
     },
     Table {
@@ -193,6 +197,7 @@ impl Take {
                 if rest.is_empty() || rest.starts_with(' ') { number } else { "" }
             }
             Take::Members => return members(cell).join(" "),
+            Take::Bits => return bits(cell).unwrap_or_default().join(" "),
             Take::LastNumber => cell
                 .split(|character: char| !character.is_ascii_digit())
                 .rfind(|digits| !digits.is_empty())
@@ -210,6 +215,35 @@ fn members(cell: &str) -> Vec<&str> {
     let words =
         structure.split(|character: char| !character.is_ascii_alphanumeric() && !"@_".contains(character));
     words.filter(|word| word.split_once('@').is_some_and(|(_, offset)| is_number(offset))).collect()
+}
+
+/// `Name@low:width` for each field of a word, which is written either as `Name:width` from bit 0 upwards or as
+/// `high:low Name`. Nothing if the fields do not fill a word: then the cell says something else, too.
+fn bits(cell: &str) -> Option<Vec<String>> {
+    let mut text = cell.to_owned();
+    while let Some((start, end)) =
+        text.find('(').and_then(|start| Some((start, start + text[start..].find(')')?)))
+    {
+        text.replace_range(start..=end, "");
+    }
+    let (mut fields, mut next, mut total) = (Vec::new(), 0u32, 0u32);
+    for part in text.split([',', ';']).map(str::trim) {
+        let (name, low, width) = match part.split_once(' ') {
+            Some((range, name)) => {
+                let (high, low) = range.split_once(':').unwrap_or((range, range));
+                let (high, low): (u32, u32) = (high.parse().ok()?, low.parse().ok()?);
+                (name.split(' ').next()?, low, (high + 1).checked_sub(low)?)
+            }
+            None => {
+                let (name, width) = part.split_once(':')?;
+                (name, next, width.parse().ok()?)
+            }
+        };
+        next = next.max(low + width);
+        total += width;
+        fields.push(format!("{name}@{low}:{width}"));
+    }
+    ([8, 16, 32, 64].contains(&total) && next == total).then_some(fields)
 }
 
 fn is_number(text: &str) -> bool {
@@ -235,6 +269,9 @@ mod tests {
         assert_eq!(Take::LastNumber.from("-"), "");
         assert_eq!(Take::Members.from("old: A@0 u64; modern form: A@0, B@8 (16); element C@0"), "A@0 B@8");
         assert_eq!(Take::Members.from("none"), "");
+        assert_eq!(Take::Bits.from("A:1, B:7 (8 before)"), "A@0:1 B@1:7");
+        assert_eq!(Take::Bits.from("7:1 Rest; 0 First"), "Rest@1:7 First@0:1");
+        assert_eq!(Take::Bits.from("A:1, and others"), "");
     }
 
     #[test]
