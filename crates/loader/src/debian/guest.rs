@@ -7,8 +7,10 @@ use std::path::Path;
 use super::DebianKernel;
 use crate::initramfs::{BuildError, Builder};
 
-/// The script that Linux starts as its first program.
-const INIT: &str = include_str!("init.sh");
+/// The script that does everything.
+const START: &str = include_str!("start.sh");
+/// Names that script to busybox's init.
+const INITTAB: &str = include_str!("inittab");
 
 /// What the guest does once it is up. In every mode it then switches its power off.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,12 +33,14 @@ pub fn initramfs(kernel: &DebianKernel, mode: &Mode) -> Result<Vec<u8>, BuildErr
         root.directory(directory, 0o755)?;
     }
     root.directory("tmp", 0o1777)?;
-    // Linux opens this one before the script runs and mounts the others' file system.
+    // Linux opens this one before the script mounts the file system that has the others.
     root.character_device("dev/console", 0o600, (5, 1))?;
     root.character_device("dev/null", 0o666, (1, 3))?;
     root.file("bin/busybox", 0o755, read(&kernel.busybox)?)?;
     root.symlink("bin/sh", "busybox")?;
-    root.file("init", 0o755, INIT.into())?;
+    root.symlink("init", "bin/busybox")?;
+    root.file("etc/inittab", 0o644, INITTAB.into())?;
+    root.file("etc/viridian/start", 0o755, START.into())?;
 
     let mut order = String::new();
     for module in &kernel.modules {

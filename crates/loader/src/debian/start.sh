@@ -1,9 +1,9 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT OR Apache-2.0
-# The first program of the guest: makes the system usable, says what the kernel found, does what
-# /etc/viridian/mode names (shell, commands or summary) and switches the power off.
+# Makes the guest's system usable, says what the kernel found, does what /etc/viridian/mode names (shell, commands
+# or summary) and switches the power off.
 
-export PATH=/bin HOME=/root TERM=vt100
+export PATH=/bin HOME=/root
 /bin/busybox --install -s /bin
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys
@@ -11,15 +11,6 @@ mount -t devtmpfs dev /dev
 mount -t tmpfs tmp /tmp
 hostname viridian
 cd /root
-
-# The console's driver sends from a buffer; stty returns when it is empty, so that the last lines are seen.
-drain() { stty -F /dev/console echo; }
-power_off() { drain; poweroff -f; }
-
-# What halt, poweroff and reboot ask of the first program.
-trap 'power_off' USR2
-trap 'drain; halt -f' USR1
-trap 'drain; reboot -f' TERM
 
 for module in $(cat /etc/viridian/modules); do
     insmod "/lib/modules/$module" || echo "The module $module could not be loaded."
@@ -29,15 +20,12 @@ messages() { dmesg | sed 's/^\(<[0-9]*>\)*\[[^]]*\] //'; }
 hyper_v() { messages | grep -E 'Hypervisor detected|Hyper-V|hv_vmbus' || echo 'The kernel found no Microsoft Hyper-V.'; }
 clock_source() { cat /sys/devices/system/clocksource/clocksource0/current_clocksource; }
 
-# A child of its own session that owns the console; waiting for it leaves this shell free to serve its traps.
-on_console() {
-    setsid cttyhack "$@" &
-    wait $!
-}
+# Runs something in a session of its own that owns the console, so that Ctrl-C and job control work.
+on_console() { setsid cttyhack "$@"; }
 
 case $(cat /etc/viridian/mode) in
 summary)
-    echo "== Linux $(uname -r) on Hyper-V: what the kernel says"
+    echo "== What Linux $(uname -r) says about Hyper-V"
     hyper_v
     echo "== Clock source"
     clock_source
@@ -53,11 +41,13 @@ commands)
     ;;
 *)
     echo
-    echo "Linux $(uname -r), running as a guest of Hyper-V. It says:"
+    echo "Linux $(uname -r) is up. What it says about Hyper-V:"
     hyper_v | sed 's/^/    /'
-    echo "The clock source is $(clock_source). Leave the shell (exit or Ctrl-D) to switch off."
-    echo
+    echo "Clock source: $(clock_source). Leave the shell (exit or Ctrl-D) to switch the power off."
     on_console sh
     ;;
 esac
-power_off
+
+# The console's driver sends from a buffer. stty returns when it is empty, so that the last lines are seen.
+stty -F /dev/console echo
+poweroff -f
