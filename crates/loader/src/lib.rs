@@ -13,5 +13,18 @@
 
 pub mod debian;
 mod elf;
+mod error;
 mod fields;
+mod file;
+mod image;
 pub mod initramfs;
+pub mod linux;
+mod memory_map;
+pub mod multiboot;
+mod place;
+
+pub use elf::ElfError;
+pub use error::LoadError;
+pub use file::{ReadError, read_file};
+pub use image::{DescriptorTable, EntryState, Image, Segment, SegmentRegister};
+pub use memory_map::{BadMemoryMap, MemoryMap, MemoryRange, RangeKind};
