@@ -70,7 +70,7 @@ pub enum LoadError {
     /// The guest's memory does not hold the kernel and its files.
     #[error(
         "the guest's {} MiB of memory have no place for {what}, which needs at least {} MiB: give it more with --memory",
-        have >> 20,
+        have.div_ceil(1 << 20),
         needed.div_ceil(1 << 20)
     )]
     TooLittleMemory {

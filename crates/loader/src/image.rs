@@ -126,8 +126,29 @@ pub(crate) const EFER_LONG_MODE: u64 = 1 << 8 | 1 << 10;
 pub(crate) const RFLAGS_CLEAR: u64 = 1 << 1;
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+    use crate::MemoryMap;
+
+    /// What every image promises: segments that do not overlap, each in usable memory, and the entry point in one.
+    pub(crate) fn assert_sound(image: &Image<'_>, memory: &MemoryMap) {
+        let mut ranges: Vec<_> = image.segments.iter().map(Segment::range).collect();
+        ranges.sort_by_key(|range| range.start);
+        for range in &ranges {
+            assert!(memory.holds(range.start, range.end - range.start), "{range:x?} is not usable memory");
+        }
+        for pair in ranges.windows(2) {
+            assert!(pair[0].end <= pair[1].start, "{pair:x?} overlap");
+        }
+        let rip = image.entry.rip;
+        assert!(ranges.iter().any(|range| range.contains(&rip)), "the entry point {rip:#x} is in no segment");
+    }
+
+    /// The bytes of the segment at `gpa`.
+    pub(crate) fn segment_at<'a>(image: &'a Image<'_>, gpa: u64) -> &'a [u8] {
+        let segment = image.segments.iter().find(|segment| segment.gpa == gpa);
+        &segment.unwrap_or_else(|| panic!("no segment at {gpa:#x}")).bytes
+    }
 
     /// The descriptors that every x86 system programmer knows by heart.
     #[test]
