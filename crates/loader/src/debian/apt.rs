@@ -28,6 +28,15 @@ const SYSTEM_SETTINGS: [&str; 7] = [
     "Acquire::Check-Date",
 ];
 
+/// What the configuration file begins with. A user waits for the answer, so that apt gives up sooner than it would
+/// by itself.
+const OWN_SETTINGS: &str = r#"Dir::Etc::Main "/dev/null";
+Dir::Etc::Parts "/dev/null";
+Acquire::Retries "1";
+Acquire::http::Timeout "20";
+Acquire::https::Timeout "20";
+"#;
+
 /// What apt says of an archive or a package that is not what it was signed as.
 const NOT_VERIFIED: [&str; 9] = [
     "not signed",
@@ -265,7 +274,7 @@ fn system_configuration() -> Result<String, FetchError> {
 
 /// The configuration file: the system's files are shut out, the settings among them that may count are kept.
 fn configuration(system: &str) -> String {
-    let mut text = String::from("Dir::Etc::Main \"/dev/null\";\nDir::Etc::Parts \"/dev/null\";\n");
+    let mut text = String::from(OWN_SETTINGS);
     for line in system.lines() {
         let name = line.split(' ').next().unwrap_or_default();
         let counts = |setting: &str| {

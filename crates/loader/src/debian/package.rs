@@ -184,6 +184,8 @@ fn each_file(
             visit(path.trim_start_matches("./"), Content(&mut entry))?;
         }
     }
+    // The check sums come after the last member.
+    io::copy(&mut tree.into_inner(), &mut io::sink())?;
     Ok(())
 }
 
@@ -221,3 +223,6 @@ fn exactly(file: &mut impl Read, bytes: &mut [u8]) -> Result<(), PackageError> {
         _ => error.into(),
     })
 }
+
+#[cfg(test)]
+mod tests;
