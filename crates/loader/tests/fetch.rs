@@ -78,6 +78,16 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
+/// Runs tests of this program again, as a process of their own whose environment `change` has changed.
+fn rerun(tests: &[&str], change: impl FnOnce(&mut Command) -> &mut Command) {
+    let mut command = Command::new(std::env::current_exe().expect("the test program's path"));
+    let output = change(&mut command).arg("--exact").args(tests).output().expect("this very program");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{text}");
+    let names = tests.iter().filter(|name| !name.starts_with('-')).count();
+    assert!(text.contains(&format!("{names} passed")), "{text}");
+}
+
 fn content(path: &Path) -> String {
     fs::read_to_string(path).expect("a fetched file")
 }
@@ -119,6 +129,9 @@ fn a_signed_archive_gives_its_files_and_later_runs_need_no_archive() {
     let refreshed = debian::fetch(&Options { refresh: true, ..archive.options() }, &Silent);
     assert!(matches!(refreshed, Err(FetchError::Apt { .. })), "{refreshed:?}");
     assert_eq!(archive.fetch().expect("from the cache"), kernel);
+    // What a killed process left is cleared away.
+    let left = archive.path("cache/debian/bookworm-cloud-amd64/work/lists/partial");
+    fs::create_dir_all(&left).expect("the cache can be written");
     // A file that was cut short is noticed; without an archive it cannot be mended.
     fs::write(&kernel.kernel, "the").expect("the cache can be written");
     assert!(matches!(archive.fetch(), Err(FetchError::Apt { .. })));
@@ -126,6 +139,7 @@ fn a_signed_archive_gives_its_files_and_later_runs_need_no_archive() {
     copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/archive/debian"), &archive.path("debian"));
     assert_eq!(archive.fetch().expect("fetched again"), kernel);
     assert_eq!(content(&kernel.kernel), "the kernel of the test archive\n");
+    assert!(!left.exists());
 }
 
 #[test]
@@ -142,6 +156,21 @@ fn an_unsigned_archive_is_refused() {
     fs::write(archive.path("debian-security/dists/bookworm-security/InRelease"), release)
         .expect("a release file");
     archive.refusal();
+}
+
+/// What the system's apt is told to tolerate does not count here.
+#[test]
+fn a_lax_system_makes_no_difference() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let lax = folder.path().join("apt.conf");
+    let settings = "APT::Get::AllowUnauthenticated \"true\";\n\
+        Acquire::AllowInsecureRepositories \"true\";\n\
+        Acquire::AllowWeakRepositories \"true\";\n\
+        Acquire::AllowDowngradeToInsecureRepositories \"true\";\n";
+    fs::write(&lax, settings).expect("a configuration");
+    rerun(&["an_unsigned_archive_is_refused", "a_changed_release_index_or_package_is_refused"], |command| {
+        command.env("APT_CONFIG", &lax)
+    });
 }
 
 #[test]
@@ -198,13 +227,7 @@ fn a_machine_without_the_keys_is_told_of_the_kernel_option() {
 
 #[test]
 fn a_machine_without_apt_is_told_of_the_kernel_option() {
-    let this = std::env::current_exe().expect("the test program's path");
-    let output = Command::new(this)
-        .args(["--exact", "without_apt", "--ignored", "--nocapture"])
-        .env("PATH", "/nonexistent")
-        .output()
-        .expect("this very program");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    rerun(&["without_apt", "--ignored"], |command| command.env("PATH", "/nonexistent"));
 }
 
 /// The inner half of the test before: the search path is the process's, so that it has one of its own.

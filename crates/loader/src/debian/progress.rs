@@ -62,7 +62,7 @@ impl Progress for Terminal {
 
     fn begin(&self, step: &str, bytes: Option<u64>) {
         let (length, template) = match bytes {
-            Some(bytes) => (bytes, "{msg} [{bar:30}] {bytes}/{total_bytes}"),
+            Some(bytes) => (bytes, "{msg} [{bar:30}] {decimal_bytes}/{decimal_total_bytes}"),
             None => (1000, "{msg} [{bar:30}] {percent}%"),
         };
         let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
