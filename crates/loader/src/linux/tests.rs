@@ -285,6 +285,14 @@ fn command_lines_and_maps_have_their_limits() {
 }
 
 #[test]
+fn the_loaders_own_tables_need_low_memory() {
+    let high = MemoryRange { start: MIB, length: 511 * MIB, kind: RangeKind::Usable };
+    let memory = MemoryMap::new([high]).expect("a map in order");
+    let refused = load(&guest(&bzimage(), &memory)).map(|_| ());
+    assert!(matches!(refused, Err(LoadError::TooLittleMemory { what: "the boot loader's tables", .. })));
+}
+
+#[test]
 fn a_file_cut_at_any_length_is_refused() {
     let memory = pc(512);
     for file in [bzimage(), vmlinux(0x1000)] {

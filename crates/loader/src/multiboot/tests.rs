@@ -210,6 +210,14 @@ fn what_does_not_fit_is_refused() {
 }
 
 #[test]
+fn the_loaders_own_tables_need_low_memory() {
+    let high = MemoryRange { start: MIB, length: 511 * MIB, kind: RangeKind::Usable };
+    let memory = MemoryMap::new([high]).expect("a map in order");
+    let refused = load(&start(&elf32(), &memory)).map(|_| ());
+    assert!(matches!(refused, Err(LoadError::TooLittleMemory { what: "the boot loader's tables", .. })));
+}
+
+#[test]
 fn a_file_cut_at_any_length_is_refused() {
     let memory = pc(64);
     for (file, whole) in [(elf32(), 0x400), (addressed(), 0x340)] {
