@@ -3,12 +3,18 @@
 //! real apt; and against the real archive where a network reaches it.
 
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
 
 use loader::debian::{self, DebianKernel, FetchError, Mode, Options, Progress, Silent};
 use loader::{MemoryMap, MemoryRange, RangeKind, linux};
+
+/// Says that a test did not run, past the test harness, which keeps what passing tests print.
+fn skipped(test: &str, why: impl std::fmt::Display) {
+    let _ = writeln!(std::io::stderr(), "SKIPPED {test}: {why}");
+}
 
 /// A copy of the archive that a test may spoil, and a cache folder.
 struct Archive {
@@ -19,7 +25,7 @@ impl Archive {
     /// Makes the copy, or says why the test cannot run.
     fn new(test: &str) -> Option<Self> {
         if Command::new("apt-get").arg("--version").output().is_err() {
-            println!("SKIPPED {test}: there is no apt on this machine");
+            skipped(test, "there is no apt on this machine");
             return None;
         }
         let folder = tempfile::tempdir().expect("a temporary folder");
@@ -177,7 +183,7 @@ fn a_lax_system_makes_no_difference() {
 fn an_archive_signed_by_others_is_refused() {
     let Some(archive) = Archive::new("an_archive_signed_by_others") else { return };
     if !Path::new(debian::ARCHIVE_KEYRING).is_file() {
-        println!("SKIPPED an_archive_signed_by_others: there is no keyring of Debian on this machine");
+        skipped("an_archive_signed_by_others", "there is no keyring of Debian on this machine");
         return;
     }
     fs::copy(debian::ARCHIVE_KEYRING, archive.path("keyring.gpg")).expect("another keyring");
@@ -260,7 +266,7 @@ fn debian_12_gives_a_kernel_that_loads() {
     let kernel = match debian::fetch(&options, &Silent) {
         Ok(kernel) => kernel,
         Err(error @ (FetchError::NoApt { .. } | FetchError::NoKeyring { .. } | FetchError::Apt { .. })) => {
-            println!("SKIPPED debian_12_gives_a_kernel_that_loads: {error}");
+            skipped("debian_12_gives_a_kernel_that_loads", error);
             return;
         }
         Err(error) => panic!("{error}"),
