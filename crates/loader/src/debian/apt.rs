@@ -16,6 +16,21 @@ pub(super) struct Candidate {
     pub(super) version: String,
 }
 
+/// The packages that make up a kernel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct KernelPackages {
+    /// The package that the kernel is named by, and up to Linux 6.12 the only one.
+    pub(super) image: Candidate,
+    /// What it has handed on to other packages: the kernel's file, modules, lists.
+    parts: Vec<Candidate>,
+}
+
+impl KernelPackages {
+    pub(super) fn all(&self) -> impl Iterator<Item = &Candidate> {
+        [&self.image].into_iter().chain(&self.parts)
+    }
+}
+
 /// The settings that the system's apt configuration may contribute: how to reach an archive, and how old its
 /// index may be. Nothing else of it counts, least of all what it may say about unsigned archives.
 const SYSTEM_SETTINGS: [&str; 7] = [
@@ -95,16 +110,21 @@ impl<'a> Apt<'a> {
         Ok(())
     }
 
-    /// The kernel package that the flavour's meta-package stands for now.
-    pub(super) fn kernel(&self) -> Result<Candidate, FetchError> {
-        let meta = format!("linux-image-{}", self.options.flavour.name());
+    /// The kernel that the flavour's meta-package stands for now.
+    pub(super) fn kernel(&self) -> Result<KernelPackages, FetchError> {
+        const IMAGE: &str = "linux-image-";
+        let meta = format!("{IMAGE}{}", self.options.flavour.name());
         let record = self.show(&meta)?;
-        let depends = field(&record, "Depends").unwrap_or_default();
-        let name = depends.split([',', '|']).filter_map(|dependency| dependency.split_whitespace().next());
-        match name.into_iter().find(|name| name.starts_with("linux-image-")) {
-            Some(name) => self.candidate(name),
-            None => Err(self.failed("find the kernel", format!("{meta} names no kernel package"))),
-        }
+        let image = dependencies(&record).find(|name| name.starts_with(IMAGE));
+        let image = image.ok_or_else(|| self.failed("find the kernel", format!("{meta} names no kernel")))?;
+        let release = image.trim_start_matches(IMAGE);
+        let record = self.show(image)?;
+        let parts =
+            dependencies(&record).filter(|name| name.starts_with("linux-") && name.ends_with(release));
+        Ok(KernelPackages {
+            image: self.candidate(image)?,
+            parts: parts.map(|name| self.candidate(name)).collect::<Result<_, _>>()?,
+        })
     }
 
     /// The version of package `name` that apt would install.
@@ -298,6 +318,7 @@ fn archives(options: &Options) -> Vec<(String, String)> {
             (main.to_owned(), format!("{name}-updates")),
             (format!("{main}-security"), format!("{name}-security")),
         ],
+        Suite::Sid => vec![(main.to_owned(), name.to_owned())],
     }
 }
 
@@ -328,6 +349,12 @@ fn permille(line: &str) -> Option<u32> {
 /// The value of a field in a package's record.
 fn field<'a>(record: &'a str, name: &str) -> Option<&'a str> {
     record.lines().find_map(|line| Some(line.strip_prefix(name)?.strip_prefix(':')?.trim()))
+}
+
+/// The names of the packages that a package's record says it depends on, alternatives among them.
+fn dependencies(record: &str) -> impl Iterator<Item = &str> {
+    let depends = field(record, "Depends").unwrap_or_default();
+    depends.split([',', '|']).filter_map(|dependency| dependency.split_whitespace().next())
 }
 
 /// The line that says best what was wrong: what apt warned of before its first error, since that is the cause,

@@ -60,7 +60,7 @@ pub enum FetchError {
         reason: String,
     },
     /// A package file is not what it should be.
-    #[error("the package {name} is not as expected: {source}")]
+    #[error("what the package {name} brought is not as expected: {source}")]
     Package {
         /// The package's name.
         name: String,

@@ -25,7 +25,7 @@ pub use guest::{Mode, initramfs};
 pub use package::PackageError;
 pub use progress::{Progress, Silent, Terminal};
 
-use apt::{Apt, Candidate};
+use apt::{Apt, Candidate, KernelPackages};
 use cache::{Cache, Entry};
 use error::at;
 
@@ -44,6 +44,8 @@ pub enum Suite {
     Bookworm,
     /// Debian 13: Linux 6.12.
     Trixie,
+    /// Debian unstable: the newest Linux that Debian has, without a security archive of its own.
+    Sid,
 }
 
 impl Suite {
@@ -52,6 +54,7 @@ impl Suite {
         match self {
             Self::Bookworm => "bookworm",
             Self::Trixie => "trixie",
+            Self::Sid => "sid",
         }
     }
 }
@@ -165,62 +168,63 @@ pub fn fetch(options: &Options, progress: &dyn Progress) -> Result<DebianKernel,
     progress.end();
     updated?;
 
-    let kernel = apt.kernel()?;
-    let busybox = apt.candidate("busybox-static")?;
-    let name = cache::name(&kernel.version, &busybox.version);
+    let wanted = Wanted { kernel: apt.kernel()?, busybox: apt.candidate("busybox-static")? };
+    let name = cache::name(&wanted.kernel.image.version, &wanted.busybox.version);
     if let Some(found) = cache.entry(&name) {
         lock.make_current(&name)?;
         return Ok(found);
     }
     let packages = work.join("packages");
-    download(&apt, &[&kernel, &busybox], &packages, progress)?;
-    let entry = unpack(&apt, &kernel, &busybox, &packages, &work.join("entry"))?;
+    download(&apt, &wanted, &packages, progress)?;
+    let entry = unpack(&apt, &wanted, &packages, &work.join("entry"))?;
     lock.publish(&name, &entry)?;
     cache.entry(&name).ok_or_else(|| FetchError::Damaged { path: cache.path(&name) })
 }
 
+/// The packages that are downloaded together.
+struct Wanted {
+    kernel: KernelPackages,
+    busybox: Candidate,
+}
+
 fn download(
     apt: &Apt<'_>,
-    wanted: &[&Candidate],
+    wanted: &Wanted,
     packages: &Path,
     progress: &dyn Progress,
 ) -> Result<(), FetchError> {
     fs::create_dir(packages).map_err(at("create", packages))?;
-    let bytes = apt.download_size(wanted, packages)?;
-    let names: Vec<_> =
-        wanted.iter().map(|package| format!("{} {}", package.name, package.version)).collect();
+    let all: Vec<&Candidate> = wanted.kernel.all().chain([&wanted.busybox]).collect();
+    let bytes = apt.download_size(&all, packages)?;
     progress.say(&format!(
-        "Downloading {} of Debian {} ({:.1} MB) from {}; kept in {}.",
-        names.join(" and "),
+        "Downloading {} {} and busybox-static {} of Debian {} ({:.1} MB) from {}; kept in {}.",
+        wanted.kernel.image.name,
+        wanted.kernel.image.version,
+        wanted.busybox.version,
         apt.options().suite.name(),
         bytes as f64 / 1e6,
         apt.options().mirror,
         apt.options().cache_dir.display(),
     ));
     progress.begin("Downloading", Some(bytes));
-    let downloaded = apt.download(wanted, packages, progress);
+    let downloaded = apt.download(&all, packages, progress);
     progress.end();
     downloaded
 }
 
 /// Takes what is kept out of the packages into the new folder `folder`.
-fn unpack(
-    apt: &Apt<'_>,
-    kernel: &Candidate,
-    busybox: &Candidate,
-    packages: &Path,
-    folder: &Path,
-) -> Result<Entry, FetchError> {
+fn unpack(apt: &Apt<'_>, wanted: &Wanted, packages: &Path, folder: &Path) -> Result<Entry, FetchError> {
     fs::create_dir(folder).map_err(at("create", folder))?;
     let bad = |package: &Candidate| {
         let name = package.name.clone();
         move |source| FetchError::Package { name, source }
     };
-    let file = apt.package_file(kernel, packages)?;
-    let modules = package::extract_kernel(&file, folder).map_err(bad(kernel))?;
-    let file = apt.package_file(busybox, packages)?;
-    package::extract_busybox(&file, folder).map_err(bad(busybox))?;
-    Ok(Entry { folder: folder.to_owned(), version: kernel.version.clone(), modules })
+    let files: Result<Vec<_>, _> =
+        wanted.kernel.all().map(|package| apt.package_file(package, packages)).collect();
+    let modules = package::extract_kernel(&files?, folder).map_err(bad(&wanted.kernel.image))?;
+    let file = apt.package_file(&wanted.busybox, packages)?;
+    package::extract_busybox(&file, folder).map_err(bad(&wanted.busybox))?;
+    Ok(Entry { folder: folder.to_owned(), version: wanted.kernel.image.version.clone(), modules })
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use lzma_rust2::XzReader;
 
@@ -50,9 +50,9 @@ pub enum PackageError {
     Io(#[from] io::Error),
 }
 
-/// Takes kernel and modules out of a kernel package into `folder`; gives the modules' file names in the order in
+/// Takes kernel and modules out of a kernel's packages into `folder`; gives the modules' file names in the order in
 /// which they must be loaded.
-pub(super) fn extract_kernel(package: &Path, folder: &Path) -> Result<Vec<String>, PackageError> {
+pub(super) fn extract_kernel(packages: &[PathBuf], folder: &Path) -> Result<Vec<String>, PackageError> {
     let mut kernel = false;
     let mut built_in = false;
     let mut modules = BTreeMap::new();
@@ -60,9 +60,9 @@ pub(super) fn extract_kernel(package: &Path, folder: &Path) -> Result<Vec<String
     // The files come in the archive's order, so that a module may come before the one that needs it: then it is
     // found in another round. Debian's hv_vmbus needs none.
     loop {
-        each_file(package, &mut |path, content| {
+        let mut visit = |path: &str, content: Content<'_>| {
             let name = path.rsplit('/').next().unwrap_or(path);
-            if !kernel && path.starts_with("boot/vmlinuz-") {
+            if !kernel && is_kernel(path) {
                 fs::write(folder.join(KERNEL), content.whole(path)?)?;
                 kernel = true;
             } else if name == "modules.builtin" {
@@ -76,7 +76,10 @@ pub(super) fn extract_kernel(package: &Path, folder: &Path) -> Result<Vec<String
                 modules.insert(module, bytes);
             }
             Ok(())
-        })?;
+        };
+        for package in packages {
+            each_file(package, &mut visit)?;
+        }
         let needed: BTreeSet<String> = modules.values().flat_map(|bytes| dependencies(bytes)).collect();
         if needed.is_subset(&wanted) {
             break;
@@ -84,7 +87,7 @@ pub(super) fn extract_kernel(package: &Path, folder: &Path) -> Result<Vec<String
         wanted.extend(needed);
     }
     if !kernel {
-        return Err(PackageError::Missing { what: "kernel under boot/vmlinuz-".to_owned() });
+        return Err(PackageError::Missing { what: "kernel".to_owned() });
     }
     if built_in && modules.is_empty() {
         return Ok(Vec::new());
@@ -140,6 +143,12 @@ fn dependencies(bytes: &[u8]) -> Vec<String> {
     let depends = information.split(|&byte| byte == 0).find_map(|entry| entry.strip_prefix(b"depends="));
     let names = String::from_utf8_lossy(depends.unwrap_or_default());
     names.split(',').filter(|name| !name.is_empty()).map(|name| name.replace('-', "_")).collect()
+}
+
+/// Whether the file at `path` is the kernel: `boot/vmlinuz-RELEASE` up to Linux 6.12, later
+/// `usr/lib/modules/RELEASE/vmlinuz`.
+fn is_kernel(path: &str) -> bool {
+    path.starts_with("boot/vmlinuz-") || path.starts_with("usr/lib/modules/") && path.ends_with("/vmlinuz")
 }
 
 /// The name of the module in the file at `path`, if it is one.

@@ -57,6 +57,10 @@ fn records_are_read_field_by_field() {
     assert_eq!(field(record, "Depends"), Some("b (= 1), c"));
     assert_eq!(field(record, "Vers"), None);
     assert_eq!(field("", "Version"), None);
+    let record = "Depends: dracut | initramfs-tools (>= 0.120), linux-base-7 (= 7.2), linux-binary-7\n";
+    let names: Vec<_> = dependencies(record).collect();
+    assert_eq!(names, ["dracut", "initramfs-tools", "linux-base-7", "linux-binary-7"]);
+    assert_eq!(dependencies("Depends:\n").count(), 0);
 }
 
 #[test]

@@ -49,13 +49,20 @@ fn module(depends: &str) -> Vec<u8> {
     file
 }
 
-/// Extracts a kernel package; gives the modules and a reader for what was written.
-fn extract(package: &[u8]) -> Result<(Vec<String>, tempfile::TempDir), PackageError> {
+/// Extracts a kernel's packages; gives the modules and the folder with what was written.
+fn extract_all(packages: &[&[u8]]) -> Result<(Vec<String>, tempfile::TempDir), PackageError> {
     let folder = tempfile::tempdir()?;
-    let file = folder.path().join("package.deb");
-    fs::write(&file, package)?;
-    let modules = extract_kernel(&file, folder.path())?;
+    let mut files = Vec::new();
+    for (index, package) in packages.iter().enumerate() {
+        files.push(folder.path().join(format!("{index}.deb")));
+        fs::write(&files[index], package)?;
+    }
+    let modules = extract_kernel(&files, folder.path())?;
     Ok((modules, folder))
+}
+
+fn extract(package: &[u8]) -> Result<(Vec<String>, tempfile::TempDir), PackageError> {
+    extract_all(&[package])
 }
 
 fn refusal(package: &[u8]) -> String {
@@ -81,17 +88,21 @@ fn a_module_comes_after_those_it_needs_wherever_they_stand() -> Result<(), Packa
 }
 
 #[test]
-fn a_kernel_with_its_module_built_in_needs_none() -> Result<(), PackageError> {
-    let list = b"kernel/drivers/hv/hv_vmbus.ko\n";
-    let package = package(&[("./boot/vmlinuz-7", b"kernel"), ("./usr/lib/modules/7/modules.builtin", list)]);
-    assert_eq!(extract(&package)?.0, Vec::<String>::new());
+fn a_kernel_may_be_spread_over_packages_and_have_its_module_built_in() -> Result<(), PackageError> {
+    let binary = package(&[("./usr/lib/modules/7/vmlinuz", b"kernel")]);
+    let base = package(&[("./usr/lib/modules/7/modules.builtin", b"kernel/drivers/hv/hv_vmbus.ko\n")]);
+    let modules = package(&[("./usr/lib/modules/7/kernel/drivers/hv/hv_vmbus.ko", &module(""))]);
+    let (built_in, folder) = extract_all(&[&package(&[]), &base, &binary])?;
+    assert_eq!(built_in, Vec::<String>::new());
+    assert_eq!(fs::read(folder.path().join("vmlinuz"))?, b"kernel");
+    assert_eq!(extract_all(&[&modules, &binary])?.0, ["hv_vmbus.ko"]);
     Ok(())
 }
 
 #[test]
 fn incomplete_packages_are_refused_in_one_sentence() {
     let kernel: (&str, &[u8]) = ("./boot/vmlinuz-6.1", b"kernel");
-    assert_eq!(refusal(&package(&[])), "it holds no kernel under boot/vmlinuz-");
+    assert_eq!(refusal(&package(&[])), "it holds no kernel");
     assert_eq!(refusal(&package(&[kernel])), "it holds no module hv_vmbus");
     let needs = |name| ("./lib/hv_vmbus.ko", module(name));
     let (path, bytes) = needs("absent");
@@ -122,7 +133,7 @@ fn names_in_a_package_lead_nowhere_else() -> Result<(), PackageError> {
     assert_eq!(modules, ["hv_vmbus.ko"]);
     let mut names: Vec<_> = fs::read_dir(folder.path())?.flatten().map(|entry| entry.file_name()).collect();
     names.sort();
-    assert_eq!(names, ["hv_vmbus.ko", "package.deb", "vmlinuz"]);
+    assert_eq!(names, ["0.deb", "hv_vmbus.ko", "vmlinuz"]);
     Ok(())
 }
 
