@@ -16,6 +16,9 @@ fn skipped(test: &str, why: impl std::fmt::Display) {
     let _ = writeln!(std::io::stderr(), "SKIPPED {test}: {why}");
 }
 
+/// The cache folder's name: apt must take whatever a user calls a folder.
+const CACHE: &str = "cache of \"mine\"; #1 $(PWD) 100%";
+
 /// A copy of the archive that a test may spoil, and a cache folder.
 struct Archive {
     folder: tempfile::TempDir,
@@ -41,7 +44,7 @@ impl Archive {
         Options {
             mirror: format!("file:{}", self.path("debian").display()),
             keyring: self.path("keyring.gpg"),
-            ..Options::new(self.path("cache"))
+            ..Options::new(self.path(CACHE))
         }
     }
 
@@ -66,7 +69,7 @@ impl Archive {
         assert!(sentence.contains("could not be verified and was refused"), "{sentence}");
         assert!(!sentence.contains('\n'), "{sentence}");
         let kept: Vec<_> =
-            fs::read_dir(self.path("cache/debian/bookworm-cloud-amd64")).expect("the cache").collect();
+            fs::read_dir(self.path(CACHE).join("debian/bookworm-cloud-amd64")).expect("the cache").collect();
         assert_eq!(kept.len(), 1, "only the lock stays: {kept:?}");
         sentence
     }
@@ -136,7 +139,7 @@ fn a_signed_archive_gives_its_files_and_later_runs_need_no_archive() {
     assert!(matches!(refreshed, Err(FetchError::Apt { .. })), "{refreshed:?}");
     assert_eq!(archive.fetch().expect("from the cache"), kernel);
     // What a killed process left is cleared away.
-    let left = archive.path("cache/debian/bookworm-cloud-amd64/work/lists/partial");
+    let left = archive.path(CACHE).join("debian/bookworm-cloud-amd64/work/lists/partial");
     fs::create_dir_all(&left).expect("the cache can be written");
     // A file that was cut short is noticed; without an archive it cannot be mended.
     fs::write(&kernel.kernel, "the").expect("the cache can be written");

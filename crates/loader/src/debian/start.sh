@@ -17,7 +17,7 @@ for module in $(cat /etc/viridian/modules); do
 done
 
 messages() { dmesg | sed 's/^\(<[0-9]*>\)*\[[^]]*\] //'; }
-hyper_v() { messages | grep -E 'Hypervisor detected|Hyper-V|hv_vmbus' || echo 'The kernel found no Microsoft Hyper-V.'; }
+hyper_v() { messages | grep -E 'Hypervisor detected|Hyper-V|hyperv|hv_vmbus' || echo 'The kernel found no Microsoft Hyper-V.'; }
 clock_source() { cat /sys/devices/system/clocksource/clocksource0/current_clocksource; }
 
 # Runs something in a session of its own that owns the console, so that Ctrl-C and job control work.
@@ -32,7 +32,7 @@ summary)
     echo "== Interrupts"
     grep -E '^ *CPU0|Hyper-V|Hypervisor' /proc/interrupts
     echo "== Complaints of the kernel (BUG, WARNING, Oops, unchecked MSR, lockup, stall)"
-    messages | grep -E 'BUG|WARNING|Oops|unchecked MSR|lockup|stall' || echo none
+    messages | grep -wE 'BUG|WARNING|Oops|unchecked MSR|lockup|stalls?' || echo none
     echo "== Power off"
     ;;
 commands)

@@ -157,4 +157,14 @@ proptest! {
         }
         let _ = extract(&package);
     }
+
+    /// So do changed modules.
+    #[test]
+    fn no_module_breaks_the_reader(changes in prop::collection::vec((0_usize..256, any::<u8>()), 0..8)) {
+        let mut module = module("other");
+        for (at, value) in changes {
+            module[at] = value;
+        }
+        prop_assert!(dependencies(&module).len() <= module.len());
+    }
 }
