@@ -62,8 +62,6 @@ pub(crate) struct Elf<'a> {
 /// One loadable segment (`PT_LOAD`); its bytes lie within the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct LoadSegment<'a> {
-    /// `p_vaddr`.
-    pub(crate) virtual_address: u64,
     /// `p_paddr`.
     pub(crate) physical_address: u64,
     /// The segment's first bytes.
@@ -119,7 +117,7 @@ impl<'a> Elf<'a> {
         let table = range(self.bytes, table.ok_or(HEADERS)?, u64::from(entry_size) * u64::from(count));
         let mut segments = Vec::new();
         for header in table.ok_or(HEADERS)?.chunks_exact(usize::from(entry_size).max(1)) {
-            let segment = self.load_segment(header).ok_or(HEADERS)?;
+            let segment = self.program_header(header).ok_or(HEADERS)?;
             if segment.kind != LOAD || segment.memory_size == 0 {
                 continue;
             }
@@ -127,7 +125,6 @@ impl<'a> Elf<'a> {
                 return Err(ElfError::Malformed { part: "segment, which has more bytes than memory," });
             }
             segments.push(LoadSegment {
-                virtual_address: segment.virtual_address,
                 physical_address: segment.physical_address,
                 content: range(self.bytes, segment.offset, segment.file_size)
                     .ok_or(ElfError::Truncated { part: "segment" })?,
@@ -155,7 +152,7 @@ impl<'a> Elf<'a> {
         content(headers().find(is_named)?)
     }
 
-    fn load_segment(&self, header: &[u8]) -> Option<ProgramHeader> {
+    fn program_header(&self, header: &[u8]) -> Option<ProgramHeader> {
         let kind = u32_at(header, 0)?;
         match self.class {
             Class::Bits32 => {
@@ -163,7 +160,6 @@ impl<'a> Elf<'a> {
                 Some(ProgramHeader {
                     kind,
                     offset: field(4)?,
-                    virtual_address: field(8)?,
                     physical_address: field(12)?,
                     file_size: field(16)?,
                     memory_size: field(20)?,
@@ -174,7 +170,6 @@ impl<'a> Elf<'a> {
                 Some(ProgramHeader {
                     kind,
                     offset: field(8)?,
-                    virtual_address: field(16)?,
                     physical_address: field(24)?,
                     file_size: field(32)?,
                     memory_size: field(40)?,
@@ -192,11 +187,10 @@ impl<'a> Elf<'a> {
     }
 }
 
-/// A program header as it stands in the file.
+/// What is used of a program header, as it stands in the file.
 struct ProgramHeader {
     kind: u32,
     offset: u64,
-    virtual_address: u64,
     physical_address: u64,
     file_size: u64,
     memory_size: u64,

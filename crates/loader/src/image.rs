@@ -112,6 +112,35 @@ impl SegmentRegister {
     }
 }
 
+/// Flat code and data segments, 0x10 and 0x18, with a descriptor table that has them: what every boot protocol here
+/// starts with.
+#[derive(Clone, Debug)]
+pub(crate) struct FlatSegments {
+    pub(crate) table: Segment<'static>,
+    pub(crate) gdtr: DescriptorTable,
+    pub(crate) code: SegmentRegister,
+    pub(crate) data: SegmentRegister,
+}
+
+impl FlatSegments {
+    /// With the table at `gpa`.
+    pub(crate) fn new(gpa: u64, code_attributes: u16) -> Self {
+        let code = SegmentRegister::flat(0x10, code_attributes);
+        let data = SegmentRegister::flat(0x18, DATA);
+        let descriptors = [0, 0, code.descriptor(), data.descriptor()];
+        let bytes: Vec<u8> = descriptors.into_iter().flat_map(u64::to_le_bytes).collect();
+        let gdtr = DescriptorTable { base: gpa, limit: bytes.len() as u16 - 1 };
+        Self { table: Segment { gpa, bytes: Cow::Owned(bytes) }, gdtr, code, data }
+    }
+}
+
+/// Attributes of a 64-bit code segment: readable, accessed, present, L, G.
+pub(crate) const CODE_64: u16 = 0xA09B;
+/// Attributes of a 32-bit code segment: readable, accessed, present, D, G.
+pub(crate) const CODE_32: u16 = 0xC09B;
+/// Attributes of a data segment: writable, accessed, present, B, G.
+const DATA: u16 = 0xC093;
+
 /// CR0.PE: protected mode.
 pub(crate) const CR0_PE: u64 = 1 << 0;
 /// CR0.ET: reads as one on every x86-64 processor.
@@ -153,8 +182,8 @@ pub(crate) mod tests {
     /// The descriptors that every x86 system programmer knows by heart.
     #[test]
     fn flat_segments_have_the_usual_descriptors() {
-        assert_eq!(SegmentRegister::flat(0x10, 0xC09B).descriptor(), 0x00CF_9B00_0000_FFFF);
-        assert_eq!(SegmentRegister::flat(0x10, 0xA09B).descriptor(), 0x00AF_9B00_0000_FFFF);
-        assert_eq!(SegmentRegister::flat(0x18, 0xC093).descriptor(), 0x00CF_9300_0000_FFFF);
+        assert_eq!(SegmentRegister::flat(0x10, CODE_32).descriptor(), 0x00CF_9B00_0000_FFFF);
+        assert_eq!(SegmentRegister::flat(0x10, CODE_64).descriptor(), 0x00AF_9B00_0000_FFFF);
+        assert_eq!(SegmentRegister::flat(0x18, DATA).descriptor(), 0x00CF_9300_0000_FFFF);
     }
 }

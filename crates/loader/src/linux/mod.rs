@@ -24,7 +24,7 @@ use std::borrow::Cow;
 
 use crate::elf::{self, Class, Elf};
 use crate::image::{
-    CR0_ET, CR0_PE, CR0_PG, CR4_PAE, DescriptorTable, EFER_LONG_MODE, EntryState, Image, RFLAGS_CLEAR,
+    CODE_64, CR0_ET, CR0_PE, CR0_PG, CR4_PAE, EFER_LONG_MODE, EntryState, FlatSegments, Image, RFLAGS_CLEAR,
     Segment, SegmentRegister,
 };
 use crate::{LoadError, MemoryMap};
@@ -100,14 +100,9 @@ pub fn load<'a>(linux: &Linux<'a>) -> Result<Image<'a>, LoadError> {
         rsdp: linux.rsdp.unwrap_or(0),
         memory: linux.memory,
     };
-    let code = SegmentRegister::flat(0x10, 0xA09B);
-    let data = SegmentRegister::flat(0x18, 0xC093);
-    let gdt: Vec<u8> =
-        [0, 0, code.descriptor(), data.descriptor()].into_iter().flat_map(u64::to_le_bytes).collect();
-    let gdtr = DescriptorTable { base: GDT, limit: gdt.len() as u16 - 1 };
-
+    let flat = FlatSegments::new(GDT, CODE_64);
     let mut segments = vec![
-        owned(GDT, gdt),
+        flat.table,
         owned(ZERO_PAGE, zero_page.bytes()?),
         owned(PAGE_TABLES, page_tables::identity(PAGE_TABLES)),
         owned(COMMAND_LINE, command_line(linux.command_line, placed.command_line_limit)?),
@@ -125,9 +120,9 @@ pub fn load<'a>(linux: &Linux<'a>) -> Result<Image<'a>, LoadError> {
         cr3: PAGE_TABLES,
         cr4: CR4_PAE,
         efer: EFER_LONG_MODE,
-        gdtr,
-        code,
-        data,
+        gdtr: flat.gdtr,
+        code: flat.code,
+        data: flat.data,
         task: SegmentRegister::task(),
     };
     Ok(Image { segments, entry })

@@ -13,7 +13,7 @@ use std::ops::Range;
 
 use crate::elf::{self, Elf};
 use crate::image::{
-    CR0_ET, CR0_PE, DescriptorTable, EntryState, Image, RFLAGS_CLEAR, Segment, SegmentRegister,
+    CODE_32, CR0_ET, CR0_PE, EntryState, FlatSegments, Image, RFLAGS_CLEAR, Segment, SegmentRegister,
 };
 use crate::{LoadError, MemoryMap, place};
 use header::{AddressFields, Header};
@@ -93,21 +93,14 @@ pub fn load<'a>(multiboot: &Multiboot<'a>) -> Result<Image<'a>, LoadError> {
             .collect(),
         memory,
     };
-    let code = SegmentRegister::flat(0x10, 0xC09B);
-    let data = SegmentRegister::flat(0x18, 0xC093);
-    let gdt: Vec<u8> =
-        [0, 0, code.descriptor(), data.descriptor()].into_iter().flat_map(u64::to_le_bytes).collect();
-    let gdtr = DescriptorTable { base: GDT, limit: gdt.len() as u16 - 1 };
+    let flat = FlatSegments::new(GDT, CODE_32);
     let information = information.bytes(INFORMATION)?;
     if !memory.holds(GDT, INFORMATION.end - GDT) {
         let (needed, have) = (INFORMATION.end, memory.usable_bytes());
         return Err(LoadError::TooLittleMemory { what: "the boot loader's tables", needed, have });
     }
 
-    let mut segments = vec![
-        Segment { gpa: GDT, bytes: Cow::Owned(gdt) },
-        Segment { gpa: INFORMATION.start, bytes: Cow::Owned(information) },
-    ];
+    let mut segments = vec![flat.table, Segment { gpa: INFORMATION.start, bytes: Cow::Owned(information) }];
     segments.extend(program.segments);
     segments.extend(modules.into_iter().filter(|segment| !segment.bytes.is_empty()));
     let entry = EntryState {
@@ -121,9 +114,9 @@ pub fn load<'a>(multiboot: &Multiboot<'a>) -> Result<Image<'a>, LoadError> {
         cr3: 0,
         cr4: 0,
         efer: 0,
-        gdtr,
-        code,
-        data,
+        gdtr: flat.gdtr,
+        code: flat.code,
+        data: flat.data,
         task: SegmentRegister::task(),
     };
     Ok(Image { segments, entry })
