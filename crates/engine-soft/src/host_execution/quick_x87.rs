@@ -29,7 +29,7 @@ pub(super) struct QuickShape {
     top_change: i8,
     /// Condition codes that it sets, as bits of FSW.
     conditions: u16,
-    /// Whether it leaves C1 or clears it, depending on the processor: the compares that set RFLAGS.
+    /// Whether it leaves C1 or clears it, depending on the processor: what sets or reads RFLAGS.
     may_clear_c1: bool,
 }
 
@@ -104,7 +104,7 @@ impl QuickShape {
         let named = stack()
             .filter(|used| top_change >= 0 || used.access() == OpAccess::Read)
             .fold(0, |all, used| all | 1 << used.register().number());
-        let may_clear_c1 = matches!(instruction.mnemonic(), M::Fcomi | M::Fcomip | M::Fucomi | M::Fucomip);
+        let may_clear_c1 = conditions == 0;
         Some(Self { named, top_change, conditions, may_clear_c1 })
     }
 
