@@ -153,3 +153,32 @@ fn foreign_sigfpe_reaches_the_other_handler() {
         assert_eq!(code_page().run(&[0xF2, 0x0F, 0x5E, 0xC1], &mut native), Some(libc::SIGFPE));
     }
 }
+
+/// Worker threads of other people's programs often block all signals; a guest must not end such a process.
+#[test]
+fn a_thread_that_blocks_signals_survives_unmasked_exceptions() {
+    let _page = code_page();
+    let run = || {
+        // SAFETY: fills and sets this thread's own signal mask.
+        unsafe {
+            let mut all: libc::sigset_t = std::mem::zeroed();
+            libc::sigfillset(&raw mut all);
+            assert_eq!(libc::pthread_sigmask(libc::SIG_BLOCK, &raw const all, std::ptr::null_mut()), 0);
+        }
+        let mut cache = StubCache::new(Extensions::of_host()).expect("a cache for this host");
+        let stub = cache.compile(&decode(&[0xF2, 0x0F, 0x5E, 0xC1], 64)).expect("divsd compiles");
+        let mut frame = super::super::HostFrame::new();
+        frame.vector.set_mxcsr(0x1D80).expect("no reserved bit");
+        frame.vector.set_xmm(0, u128::from(1_f64.to_bits()));
+        let outcomes = [(); 2].map(|()| stub.run(&mut frame, Default::default));
+        // SAFETY: reads this thread's signal mask.
+        let still_blocked = unsafe {
+            let mut mask: libc::sigset_t = std::mem::zeroed();
+            libc::pthread_sigmask(libc::SIG_BLOCK, std::ptr::null(), &raw mut mask);
+            libc::sigismember(&raw const mask, libc::SIGFPE) == 1
+        };
+        (outcomes, still_blocked)
+    };
+    let result = std::thread::spawn(run).join().expect("the thread ends");
+    assert_eq!(result, ([Outcome::SimdException; 2], true));
+}
