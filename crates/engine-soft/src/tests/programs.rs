@@ -64,7 +64,7 @@ fn memory_forms_of_all_widths() {
 #[test]
 fn strings_move_across_pages() {
     let mut machine = Machine::new();
-    let bytes: Vec<u8> = (0..0x3000u32).map(|index| (index * 7 >> 3) as u8).collect();
+    let bytes: Vec<u8> = (0..0x3000u32).map(|index| ((index * 7) >> 3) as u8).collect();
     machine.write(0x80_0123, &bytes);
     machine.run_program(|a| {
         a.mov(rsi, 0x80_0123u64).unwrap();
