@@ -2,7 +2,7 @@
 //! One call from its control word to its result.
 
 use crate::call::{
-    Arguments, Call, HandleRep, HandleSimple, Handler, RepCall, RepStop, SimpleCall, Stop, VariableHeader,
+    Arguments, Call, HandleRep, HandleSimple, Handler, RepCall, SimpleCall, Stop, VariableHeader,
 };
 use crate::caller::{GuestMemory, Offered, Registers};
 use crate::parameters::{Frame, Parameters, Refusal};
@@ -83,7 +83,7 @@ impl<'a, H: Handler, R: Registers, M: GuestMemory> Invocation<'a, H, R, M> {
         }
     }
 
-    fn try_simple<C: SimpleCall>(&mut self) -> Result<(), End<H::Condition, M::Intercept>>
+    fn try_simple<C: SimpleCall>(&mut self) -> Result<(), EndOf<H, M>>
     where
         H: HandleSimple<C>,
     {
@@ -99,16 +99,19 @@ impl<'a, H: Handler, R: Registers, M: GuestMemory> Invocation<'a, H, R, M> {
         let mut header = Header::<C>::zeroed();
         let arguments = header.read(&parameters, self.memory, variable)?;
         parameters.lock_output(self.memory).map_err(End::Intercept)?;
-        let output = self.handler.handle(arguments).map_err(|stop| End::Stop(stop, 0))?;
+        let output = self.handler.handle(arguments)?;
         parameters.write(&mut self.frame, self.memory, 0, output.as_bytes()).map_err(End::Intercept)
     }
 
     /// Gives the elements complete, counted from the start of the list.
-    fn try_rep<C: RepCall>(&mut self) -> Result<u16, End<H::Condition, M::Intercept>>
+    fn try_rep<C: RepCall>(&mut self) -> Result<u16, EndOf<H, M>>
     where
         H: HandleRep<C>,
     {
-        const { assert!(C::REP_BUDGET > 0) };
+        const {
+            assert!(C::REP_BUDGET > 0);
+            assert!(size_of::<C::Input>().is_multiple_of(8), "the list is aligned");
+        }
         let variable = self.admit::<C>()?;
         let count = usize::from(self.control.rep_count());
         let start = usize::from(self.control.rep_start_index());
@@ -127,51 +130,59 @@ impl<'a, H: Handler, R: Registers, M: GuestMemory> Invocation<'a, H, R, M> {
         drop(header.read(&parameters, self.memory, variable)?);
         parameters.lock_output(self.memory).map_err(End::Intercept)?;
 
-        let mut elements = <[C::Element; CHUNK]>::new_zeroed();
-        let mut outputs = <[C::OutputElement; CHUNK]>::new_zeroed();
         let end = count.min(start + C::REP_BUDGET);
         let mut next = start;
         while next < end {
             let length = CHUNK.min(end - next);
-            let elements = &mut elements[..length];
-            let outputs = &mut outputs[..length];
-            let offset = header_length + next * size_of::<C::Element>();
-            if let Err(intercept) = parameters.read(self.memory, offset, elements.as_mut_bytes()) {
-                return Err(if next == start {
-                    End::Intercept(intercept)
-                } else {
-                    End::ContinueAt(next as u16)
-                });
-            }
-            outputs.zero();
-            let stop = self.handler.handle(header.arguments(variable)?, elements, outputs).err();
-            let processed = stop.as_ref().map_or(length, |stop| stop.processed.min(length));
-            let offset = next * size_of::<C::OutputElement>();
-            if let Err(intercept) =
-                parameters.write(&mut self.frame, self.memory, offset, outputs[..processed].as_bytes())
-            {
-                return Err(if next == start {
-                    End::Intercept(intercept)
-                } else {
-                    End::ContinueAt(next as u16)
-                });
-            }
+            let (processed, halt) = self.part::<C>(&mut parameters, &mut header, variable, next, length);
             next += processed;
-            if let Some(RepStop { reason, .. }) = stop {
-                return Err(match reason {
-                    Stop::Failed(status) => End::Stop(Stop::Failed(status), next as u16),
-                    Stop::Wait(condition) if next == start => End::Stop(Stop::Wait(condition), 0),
-                    Stop::Continue | Stop::Wait(_) => End::ContinueAt(next as u16),
-                });
+            match halt {
+                None => {}
+                Some(End::Failed(status, _)) => return Err(End::Failed(status, next as u16)),
+                Some(halt) if next == start => return Err(halt),
+                // What is done is accounted for first; the reason to halt is met again when the call is.
+                Some(_) => break,
             }
         }
-        if end < count { Err(End::ContinueAt(end as u16)) } else { Ok(count as u16) }
+        if next < count { Err(End::ContinueAt(next as u16)) } else { Ok(count as u16) }
+    }
+
+    /// Handles `length` elements from `first` on, at most [`CHUNK`]. Gives how many are done, and what stopped it there.
+    fn part<C: RepCall>(
+        &mut self,
+        parameters: &mut Parameters,
+        header: &mut Header<C>,
+        variable: usize,
+        first: usize,
+        length: usize,
+    ) -> (usize, Option<EndOf<H, M>>)
+    where
+        H: HandleRep<C>,
+    {
+        let mut elements = <[C::Element; CHUNK]>::new_zeroed();
+        let mut outputs = <[C::OutputElement; CHUNK]>::new_zeroed();
+        let (elements, outputs) = (&mut elements[..length], &mut outputs[..length]);
+        let offset = header_length::<C>(variable) + first * size_of::<C::Element>();
+        if let Err(intercept) = parameters.read(self.memory, offset, elements.as_mut_bytes()) {
+            return (0, Some(End::Intercept(intercept)));
+        }
+        let arguments = match header.arguments(variable) {
+            Ok(arguments) => arguments,
+            Err(status) => return (0, Some(status.into())),
+        };
+        let stop = self.handler.handle(arguments, elements, outputs).err();
+        let processed = stop.as_ref().map_or(length, |stop| stop.processed.min(length));
+        let offset = first * size_of::<C::OutputElement>();
+        match parameters.write(&mut self.frame, self.memory, offset, outputs[..processed].as_bytes()) {
+            Ok(()) => (processed, stop.map(|stop| stop.reason.into())),
+            Err(intercept) => (0, Some(End::Intercept(intercept))),
+        }
     }
 
     /// What comes before everything else: the privilege, then the control word. Gives the variable header's words.
     ///
     /// The privilege is first, so that a caller without it learns nothing (TLFS 3.12.2).
-    fn admit<C: Call>(&self) -> Result<usize, End<H::Condition, M::Intercept>> {
+    fn admit<C: Call>(&self) -> Result<usize, EndOf<H, M>> {
         const {
             assert!(size_of::<C::Input>() <= 4096);
             assert!(!C::Variable::EXISTS || size_of::<C::Input>().is_multiple_of(8));
@@ -193,34 +204,49 @@ impl<'a, H: Handler, R: Registers, M: GuestMemory> Invocation<'a, H, R, M> {
         Outcome::Complete(result)
     }
 
-    fn end(&mut self, end: End<H::Condition, M::Intercept>) -> Outcome<H::Condition, M::Intercept> {
+    fn end(&mut self, end: EndOf<H, M>) -> Outcome<H::Condition, M::Intercept> {
         match end {
-            End::Stop(Stop::Failed(status), reps_complete) => self.complete(status, reps_complete),
-            End::Stop(Stop::Continue, _) => Outcome::Continue,
-            End::Stop(Stop::Wait(condition), _) => Outcome::Wait(condition),
+            End::Failed(status, reps_complete) => self.complete(status, reps_complete),
+            End::Wait(condition) => Outcome::Wait(condition),
+            End::Intercept(intercept) => Outcome::Intercept(intercept),
+            End::InvalidOpcode => Outcome::InvalidOpcode,
+            End::Continue => Outcome::Continue,
             End::ContinueAt(index) => {
                 self.frame.set_rep_start_index(self.control, index);
                 Outcome::Continue
             }
-            End::Intercept(intercept) => Outcome::Intercept(intercept),
-            End::InvalidOpcode => Outcome::InvalidOpcode,
         }
     }
 }
 
 /// Every end of a call but success.
 enum End<Condition, Intercept> {
-    /// The handler's end; with `Failed` the elements complete, counted from the start of the list.
-    Stop(Stop<Condition>, u16),
-    /// A rep call gives way before this element.
-    ContinueAt(u16),
+    /// With this status, and so many elements complete, counted from the start of the list.
+    Failed(HvStatus, u16),
+    Wait(Condition),
     Intercept(Intercept),
     InvalidOpcode,
+    /// To be executed again as it is.
+    Continue,
+    /// To be executed again from this element on.
+    ContinueAt(u16),
+}
+
+type EndOf<H, M> = End<<H as Handler>::Condition, <M as GuestMemory>::Intercept>;
+
+impl<Condition, Intercept> From<Stop<Condition>> for End<Condition, Intercept> {
+    fn from(stop: Stop<Condition>) -> Self {
+        match stop {
+            Stop::Failed(status) => status.into(),
+            Stop::Continue => Self::Continue,
+            Stop::Wait(condition) => Self::Wait(condition),
+        }
+    }
 }
 
 impl<Condition, Intercept> From<HvStatus> for End<Condition, Intercept> {
     fn from(status: HvStatus) -> Self {
-        Self::Stop(Stop::Failed(status), 0)
+        Self::Failed(status, 0)
     }
 }
 

@@ -14,7 +14,7 @@ use tlfs::hypercall::CallCode;
 use tlfs::privilege::{Privilege, PrivilegeMask};
 use zerocopy::{FromZeros, IntoBytes};
 
-/// Registers of the caller.
+/// Registers of the caller; names are those of the 64-bit mapping.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct TestRegisters {
     pub(crate) mode: CallerMode,
@@ -380,6 +380,7 @@ test_calls! {
     simple InVariable = 0xF009, [], u64, Words<8> => ();
     simple OnlyVariable = 0xF00A, [], (), Words<16> => u64;
     simple InOutVariable = 0xF00B, [AccessVSM], [u64; 2], Words<64> => [u64; 2];
+    simple OnlyWords = 0xF00C, [], (), Words<2> => ();
     rep InList = 0xF010, [], [u64; 3], NoVariableHeader, u64 => ();
     rep OnlyList = 0xF011, [SignalEvents], (), NoVariableHeader, u64 => ();
     rep InOutList = 0xF012, [AccessVpRegisters], [u64; 2], NoVariableHeader, u32 => [u64; 2];
@@ -387,4 +388,7 @@ test_calls! {
     rep PackedList = 0xF014, [], [u64; 2], NoVariableHeader, u32 => u32;
     rep VariableList = 0xF015, [], [u64; 4], Words<64>, u64 => ();
     rep InOutVariableList = 0xF016, [CreatePartitions], u64, Words<4>, u64 => u64;
+    rep OnlyLists = 0xF017, [], (), NoVariableHeader, u64 => u64;
+    rep VariableOnlyList = 0xF018, [], (), Words<2>, u64 => ();
+    rep VariableOnlyLists = 0xF019, [], (), Words<2>, [u32; 3] => u32;
 }

@@ -111,6 +111,16 @@ fn a_handler_gives_way() {
     }
 }
 
+/// A handler that gives way after the last element has finished the list: a start index behind it would be refused.
+#[test]
+fn giving_way_after_the_last_element() {
+    for stop in [Stop::Continue, Stop::Wait(77)] {
+        let mut machine = machine(CallerMode::Bits64);
+        machine.recorder.script.push_back(Step::Stop(5, stop));
+        assert_eq!(machine.call(rep(0xF010, 0, 5), 0x1000, 0), complete_reps(HvStatus::SUCCESS, 5));
+    }
+}
+
 /// A call that waits leaves everything as it was, and is executed again as a whole.
 #[test]
 fn waiting() {

@@ -3,6 +3,7 @@
 
 mod continuation;
 mod control;
+mod fuzz;
 mod guest;
 mod matrix;
 mod memory;
