@@ -46,8 +46,7 @@ impl<'a, H: Handler, R: Registers, M: GuestMemory> Invocation<'a, H, R, M> {
         memory: &'a mut M,
         offered: &'a Offered,
     ) -> Option<Self> {
-        let frame = Frame::new(registers)?;
-        let control = frame.control();
+        let (frame, control) = Frame::new(registers)?;
         Some(Self { handler, frame, memory, offered, control })
     }
 

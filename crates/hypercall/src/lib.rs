@@ -7,12 +7,30 @@
 //! it ([`HandleSimple`], [`HandleRep`]) sees plain Rust arguments. What a kind of partition may call is a list of such
 //! types, a [`Role`]; a call cannot be in a list without its privilege check.
 //!
-//! # Adding a hypercall
+//! A handler's method is told what the guest meant, and says what became of it:
 //!
-//! 1. The layouts of its parameters go to `tlfs`, with `zerocopy` derives and offset assertions.
-//! 2. A unit struct in [`calls`] names its code, privileges, parameters and shape.
-//! 3. Its name goes into the list of each role that may call it.
-//! 4. Whoever handles the role implements [`HandleSimple`] or [`HandleRep`] for it; until then nothing compiles.
+//! ```
+//! use hypercall::{HandleSimple, Handler, Stop, calls::SignalEvent};
+//! use tlfs::{HvStatus, synic::SignalEventInput};
+//!
+//! struct Partition {
+//!     flags: [bool; 16],
+//! }
+//!
+//! impl Handler for Partition {
+//!     type Condition = ();
+//! }
+//!
+//! impl HandleSimple<SignalEvent> for Partition {
+//!     fn handle(&mut self, input: &SignalEventInput) -> Result<(), Stop<()>> {
+//!         let flag = self.flags.get_mut(usize::from(input.flag_number)).ok_or(HvStatus::INVALID_PARAMETER)?;
+//!         *flag = true;
+//!         Ok(())
+//!     }
+//! }
+//! ```
+//!
+//! How to add a call is told in `docs/adding-a-hypercall.md`.
 //!
 //! This crate knows no engine, no memory and no partition: registers and guest memory come in as the small traits
 //! [`Registers`] and [`GuestMemory`]. It allocates nothing.
@@ -44,5 +62,6 @@ pub use call::{
 };
 pub use caller::{CallerMode, GuestMemory, Offered, Register, Registers};
 pub use dispatch::{Invocation, Outcome};
+pub use parameters::control_word;
 pub use processor_set::{HasProcessorSet, ProcessorSet, ProcessorSetBanks};
 pub use role::{CallDescription, Guest, Role, dispatch};

@@ -23,24 +23,29 @@ pub(crate) struct Frame<'a, R> {
     wide: bool,
 }
 
-impl<'a, R: Registers> Frame<'a, R> {
-    /// `None` where hypercalls are #UD.
-    pub(crate) fn new(registers: &'a mut R) -> Option<Self> {
-        let wide = match registers.mode() {
-            CallerMode::Bits64 => true,
-            CallerMode::Bits32 => false,
-            CallerMode::Illegal => return None,
-        };
-        Some(Self { registers, wide })
-    }
+/// The control word of the call that a processor is about to make: RCX, or EDX:EAX. `None` where calls are #UD.
+///
+/// For tracing; [`dispatch`](crate::dispatch) reads it itself.
+pub fn control_word<R: Registers>(registers: &R) -> Option<InputValue> {
+    let control = match registers.mode() {
+        CallerMode::Bits64 => registers.general(Register::Rcx),
+        CallerMode::Bits32 => pair(registers, Register::Rdx, Register::Rax),
+        CallerMode::Illegal => return None,
+    };
+    Some(InputValue::from_bits(control))
+}
 
-    /// RCX, or EDX:EAX.
-    pub(crate) fn control(&self) -> InputValue {
-        InputValue::from_bits(if self.wide {
-            self.registers.general(Register::Rcx)
-        } else {
-            self.pair(Register::Rdx, Register::Rax)
-        })
+/// A 64-bit value in two 32-bit registers.
+fn pair<R: Registers>(registers: &R, high: Register, low: Register) -> u64 {
+    registers.general(high) << 32 | registers.general(low) & 0xFFFF_FFFF
+}
+
+impl<'a, R: Registers> Frame<'a, R> {
+    /// The frame and its control word; `None` where hypercalls are #UD.
+    pub(crate) fn new(registers: &'a mut R) -> Option<(Self, InputValue)> {
+        let control = control_word(registers)?;
+        let wide = registers.mode() == CallerMode::Bits64;
+        Some((Self { registers, wide }, control))
     }
 
     /// Leaves the call to be executed again from element `index` on (TLFS 3.9). Only the bits of the index change.
@@ -69,17 +74,17 @@ impl<'a, R: Registers> Frame<'a, R> {
         if self.wide {
             self.registers.general(Register::Rdx)
         } else {
-            self.pair(Register::Rbx, Register::Rcx)
+            pair(self.registers, Register::Rbx, Register::Rcx)
         }
     }
 
     /// R8, or EDI:ESI.
     fn second(&self) -> u64 {
-        if self.wide { self.registers.general(Register::R8) } else { self.pair(Register::Rdi, Register::Rsi) }
-    }
-
-    fn pair(&self, high: Register, low: Register) -> u64 {
-        self.registers.general(high) << 32 | self.registers.general(low) & 0xFFFF_FFFF
+        if self.wide {
+            self.registers.general(Register::R8)
+        } else {
+            pair(self.registers, Register::Rdi, Register::Rsi)
+        }
     }
 }
 
