@@ -37,6 +37,7 @@
 //! traits [`InterruptSink`](interrupt::InterruptSink), [`Attention`] and
 //! [`TestDeviceBackend`](test_device::TestDeviceBackend) are all it asks of what it is plugged into.
 
+pub mod acpi;
 pub mod bus;
 pub mod cmos;
 pub mod control;
