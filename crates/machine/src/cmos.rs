@@ -206,9 +206,16 @@ impl Cmos {
         let format = self.format();
         let [second, minute, hour] = self.state.alarm;
         let matches = |alarm: u8, shown: u8| alarm >= 0xC0 || alarm == shown;
+        // Without this, a guest could make every search go through a whole day.
+        let possible = (0..24).any(|n| matches(hour, format.hour(n)))
+            && (0..60).any(|n| matches(minute, format.number(n)))
+            && (0..60).any(|n| matches(second, format.number(n)));
+        if !possible {
+            return None;
+        }
         let mut at = after + 1;
         // From each point that does not match, on to the next hour, minute or second that can.
-        while at <= after + 86_400 {
+        loop {
             let time = at.rem_euclid(86_400);
             if !matches(hour, format.hour((time / 3600) as u8)) {
                 at += 3600 - time % 3600;
@@ -220,7 +227,6 @@ impl Cmos {
                 return Some(at);
             }
         }
-        None
     }
 
     /// The time registers as they show now.

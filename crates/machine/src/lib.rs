@@ -40,6 +40,7 @@
 pub mod acpi;
 pub mod bus;
 pub mod cmos;
+pub mod console;
 pub mod control;
 pub mod debug_exit;
 pub mod fw_cfg;

@@ -406,6 +406,9 @@ impl Pc {
                 asked
             });
             exit = exit.or(asked);
+            if owner == PortOwner::Uart {
+                self.write_out();
+            }
         });
         if exit.is_some() {
             self.attention.exit_requested();
@@ -527,20 +530,22 @@ impl Pc {
             self.deadline.store(next.as_ns(), Ordering::Release);
             moved_earlier = next < published;
         }
-        let sent = devices.uart.has_sent();
         drop(devices);
         if moved_earlier {
             self.attention.deadline_moved();
         }
-        if sent {
-            self.write_out();
-        }
         result
     }
 
+    /// Writes out what the serial port sent. Only those who write to it come here: nobody else has to wait for a slow
+    /// reader.
     fn write_out(&self) {
+        if !self.lock().uart.has_sent() {
+            return;
+        }
         let mut output = self.output.lock().unwrap_or_else(PoisonError::into_inner);
         let sent = self.lock().uart.take_sent();
+        // Another processor may have come first, and taken our bytes with its own.
         if let Some(output) = output.as_mut()
             && !sent.is_empty()
         {
