@@ -341,3 +341,126 @@ fn several_processors_may_send_at_once_and_nothing_is_lost() {
     });
     assert_eq!(bench.output.0.lock().unwrap().len(), 2000);
 }
+
+mod properties {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Pass(u64),
+        Read(u16, AccessSize),
+        Write(u16, AccessSize, u32),
+        MmioRead(u64, usize),
+        MmioWrite(u64, Vec<u8>),
+        Acknowledge,
+        EndOfInterrupt(u8),
+        Input(Vec<u8>),
+        Reset,
+    }
+
+    /// Ports where something is, and a few where nothing is.
+    fn port() -> impl Strategy<Value = u16> {
+        prop_oneof![
+            4 => prop::sample::select(vec![0x20, 0x21, 0xA0, 0xA1, 0x40, 0x41, 0x42, 0x43, 0x61, 0x70, 0x71]),
+            2 => 0x3F6u16..=0x400,
+            1 => 0x5FEu16..=0x60C,
+            1 => 0xCF6u16..=0xD00,
+            1 => prop::sample::select(vec![0x80, 0x92, 0xF4, 0x4D0, 0x4D1, 0x510, 0x511, 0x3000, 0x8900, 0xFFFF]),
+        ]
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        let size = prop::sample::select(vec![
+            AccessSize::Byte,
+            AccessSize::Byte,
+            AccessSize::Byte,
+            AccessSize::Word,
+            AccessSize::Dword,
+        ]);
+        let gpa = prop_oneof![
+            4 => prop::sample::select(vec![0u64, 0x10, 0x40]).prop_map(|offset| layout::IO_APIC + offset),
+            1 => layout::IO_APIC - 8..layout::IO_APIC + 0x1008,
+            1 => any::<u64>(),
+        ];
+        prop_oneof![
+            3 => prop_oneof![0u64..2000, 0u64..2_000_000_000, 0u64..1 << 62].prop_map(Step::Pass),
+            4 => (port(), size.clone()).prop_map(|(port, size)| Step::Read(port, size)),
+            8 => (port(), size, any::<u32>()).prop_map(|(port, size, value)| Step::Write(port, size, value)),
+            1 => (gpa.clone(), 0usize..10).prop_map(|(gpa, length)| Step::MmioRead(gpa, length)),
+            4 => (gpa, prop_oneof![
+                prop::array::uniform4(any::<u8>()).prop_map(|data| data.to_vec()),
+                prop::collection::vec(any::<u8>(), 0..10),
+            ]).prop_map(|(gpa, data)| Step::MmioWrite(gpa, data)),
+            2 => Just(Step::Acknowledge),
+            1 => any::<u8>().prop_map(Step::EndOfInterrupt),
+            1 => prop::collection::vec(any::<u8>(), 0..40).prop_map(Step::Input),
+            1 => Just(Step::Reset),
+        ]
+    }
+
+    proptest! {
+        /// Whatever a guest does: no panic (overflow counts, in this profile), reads fit their width, and once what
+        /// is due has been done the next deadline lies ahead, so that a run loop always gets on.
+        #[test]
+        fn no_guest_can_break_the_machine_or_hold_its_run_loop(steps in prop::collection::vec(step(), 1..60)) {
+            let bench = Bench::new();
+            let mut now = Time::ZERO;
+            for step in steps {
+                match step {
+                    Step::Pass(ns) => now = now.after_ns(ns),
+                    Step::Read(port, size) => {
+                        let value = bench.pc.io_read(now, port, size);
+                        prop_assert_eq!(value & !size.ones(), 0);
+                    }
+                    Step::Write(port, size, value) => {
+                        bench.pc.io_write(now, port, size, value);
+                    }
+                    Step::MmioRead(gpa, length) => bench.pc.mmio_read(now, gpa, &mut vec![0; length]),
+                    Step::MmioWrite(gpa, data) => bench.pc.mmio_write(now, gpa, &data),
+                    Step::Acknowledge => {
+                        bench.pc.acknowledge_interrupt(now);
+                    }
+                    Step::EndOfInterrupt(vector) => bench.pc.end_of_interrupt(now, vector),
+                    Step::Input(bytes) => {
+                        bench.input.0.lock().unwrap().extend(bytes);
+                        bench.pc.serial_input_ready(now);
+                    }
+                    Step::Reset => bench.pc.reset(now),
+                }
+                bench.pc.advance(now);
+                if let Some(deadline) = bench.pc.next_deadline() {
+                    prop_assert!(deadline > now, "{deadline:?} is not after {now:?}");
+                }
+            }
+        }
+
+        /// The machine does not depend on how often it is looked at: who advances at each deadline and who looks only
+        /// at the end find the same state.
+        #[test]
+        fn looking_more_often_changes_nothing(
+            steps in prop::collection::vec((port(), any::<u8>()), 0..30), wait in 1u64..50_000_000,
+        ) {
+            let (patient, eager) = (Bench::new(), Bench::new());
+            for (port, value) in &steps {
+                patient.out(*port, *value);
+                eager.out(*port, *value);
+            }
+            let end = Time::from_ns(wait);
+            while let Some(deadline) = eager.pc.next_deadline()
+                && deadline <= end
+            {
+                eager.pc.advance(deadline);
+            }
+            for bench in [&patient, &eager] {
+                bench.pc.advance(end);
+            }
+            for port in [0x20, 0x21, 0xA0, 0x40, 0x41, 0x42, 0x61, 0x71, 0x3FA, 0x3FD, 0x600, 0x608] {
+                let read = |bench: &Bench| bench.pc.io_read(end, port, AccessSize::Byte);
+                prop_assert_eq!(read(&patient), read(&eager), "port {:#x}", port);
+            }
+            prop_assert_eq!(patient.pc.next_deadline(), eager.pc.next_deadline());
+        }
+    }
+}
