@@ -23,7 +23,7 @@ pub enum AccessSize {
 
 impl AccessSize {
     /// The size of an access of `bytes` bytes; `None` unless that is 1, 2 or 4.
-    pub const fn from_bytes(bytes: usize) -> Option<Self> {
+    pub const fn from_bytes(bytes: u8) -> Option<Self> {
         match bytes {
             1 => Some(Self::Byte),
             2 => Some(Self::Word),

@@ -5,55 +5,24 @@
 //! are two calls on [`crate::Pc`]: the acknowledge cycle of a processor that accepts an ExtINT, and the EOI of a
 //! level-triggered vector.
 
-/// How the destination field of a message is read (Intel SDM 3A 11.6.2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DestinationMode {
-    /// An APIC id; 0xFF means all.
-    Physical,
-    /// A set or cluster, compared with each logical destination register.
-    Logical,
-}
-
-/// What a message asks of the processor (82093AA 3.2.4, Intel SDM 3A 11.11.2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DeliveryMode {
-    /// Deliver the vector to every processor of the destination.
-    Fixed,
-    /// Deliver the vector to the processor of the destination with the lowest priority.
-    LowestPriority,
-    /// System management interrupt.
-    Smi,
-    /// Non-maskable interrupt.
-    Nmi,
-    /// INIT.
-    Init,
-    /// The vector comes from the 8259 pair, by [`crate::Pc::acknowledge_interrupt`].
-    ExtInt,
-}
-
-/// Whether an interrupt ends by itself or by EOI.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TriggerMode {
-    /// One message for each rising edge.
-    Edge,
-    /// One message, and another after each EOI for as long as the line is asserted.
-    Level,
-}
+use x86::apic::DeliveryMode;
 
 /// One interrupt message on its way to the local APICs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InterruptMessage {
     /// Destination field, 8 bits wide.
     pub destination: u8,
-    /// How to read it.
-    pub destination_mode: DestinationMode,
-    /// What to do.
+    /// The destination is a set or cluster to be compared with logical ids; otherwise it is an APIC id, 0xFF all of
+    /// them.
+    pub logical: bool,
+    /// What to do. An I/O APIC sends neither start-up IPIs nor the reserved mode. The vector of an ExtINT comes by
+    /// [`crate::Pc::acknowledge_interrupt`].
     pub delivery_mode: DeliveryMode,
     /// Vector; without meaning for SMI, NMI, INIT and ExtINT.
     pub vector: u8,
-    /// Level-triggered messages set the vector's bit in the local APIC's TMR, and their EOI must reach
+    /// The interrupt sets the vector's bit in the local APIC's TMR, and its EOI must reach
     /// [`crate::Pc::end_of_interrupt`].
-    pub trigger_mode: TriggerMode,
+    pub level_triggered: bool,
 }
 
 /// The local APICs, as the machine sees them.

@@ -14,8 +14,10 @@
 //! carry "asserted" and not voltages, so the polarity bit is kept and has no effect. Messages are delivered at once,
 //! so delivery status always reads idle. Registers are 32 bits wide and take aligned 32-bit accesses only.
 
+use x86::apic::DeliveryMode;
+
 use crate::bus::MmioDevice;
-use crate::interrupt::{DeliveryMode, DestinationMode, InterruptMessage, TriggerMode};
+use crate::interrupt::InterruptMessage;
 use crate::time::Time;
 
 /// How many pins there are.
@@ -47,33 +49,28 @@ impl Entry {
         self.0 as u8
     }
 
-    /// `None` for the reserved delivery modes, which send nothing.
+    fn delivery_mode(self) -> DeliveryMode {
+        DeliveryMode::from_bits((self.0 >> 8) as u8)
+    }
+
+    /// `None` for the delivery modes that are reserved here, which send nothing.
     fn message(self) -> Option<InterruptMessage> {
-        let delivery_mode = match self.0 >> 8 & 7 {
-            0 => DeliveryMode::Fixed,
-            1 => DeliveryMode::LowestPriority,
-            2 => DeliveryMode::Smi,
-            4 => DeliveryMode::Nmi,
-            5 => DeliveryMode::Init,
-            7 => DeliveryMode::ExtInt,
-            _ => return None,
-        };
+        let delivery_mode = self.delivery_mode();
+        if matches!(delivery_mode, DeliveryMode::Reserved | DeliveryMode::StartUp) {
+            return None;
+        }
         Some(InterruptMessage {
             destination: (self.0 >> 56) as u8,
-            destination_mode: if self.has(1 << 11) {
-                DestinationMode::Logical
-            } else {
-                DestinationMode::Physical
-            },
+            logical: self.has(1 << 11),
             delivery_mode,
             vector: self.vector(),
-            trigger_mode: if self.is_level() { TriggerMode::Level } else { TriggerMode::Edge },
+            level_triggered: self.is_level(),
         })
     }
 
     /// Only fixed and lowest-priority interrupts can be level-triggered: the others know no EOI.
     fn is_level(self) -> bool {
-        self.has(LEVEL) && self.0 >> 8 & 7 <= 1
+        self.has(LEVEL) && matches!(self.delivery_mode(), DeliveryMode::Fixed | DeliveryMode::LowestPriority)
     }
 }
 
@@ -278,10 +275,10 @@ mod tests {
         apic.set_pin(4, true);
         let expected = InterruptMessage {
             destination: 3,
-            destination_mode: DestinationMode::Logical,
+            logical: true,
             delivery_mode: DeliveryMode::Fixed,
             vector: 0x34,
-            trigger_mode: TriggerMode::Edge,
+            level_triggered: false,
         };
         assert_eq!(apic.take_messages(), [expected]);
         apic.set_pin(4, false);
@@ -361,7 +358,7 @@ mod tests {
             apic.set_pin(0, true);
             let sent = apic.take_messages();
             assert_eq!(sent.first().map(|message| message.delivery_mode), expected, "mode {mode}");
-            assert!(sent.iter().all(|message| message.trigger_mode == TriggerMode::Edge));
+            assert!(sent.iter().all(|message| !message.level_triggered));
             apic.set_pin(0, false);
         }
     }

@@ -9,7 +9,8 @@
 //!
 //! Sources: Intel 8254 datasheet (231164); Intel ICH datasheets for port 0x61 (NMI_SC). Channel 0's output is ISA
 //! interrupt 0; channel 1 once refreshed memory; channel 2's gate and output are bits of port 0x61. Gates 0 and 1 are
-//! tied high. The output of each channel and the count it shows are functions of time: see [`channel`].
+//! tied high. The output of each channel and the count it shows are functions of time: `pit/channel.rs` has
+//! them in a table.
 
 mod channel;
 
@@ -109,7 +110,7 @@ impl Pit {
                 }
             }
             n if value & 0x30 == 0 => self.state.channels[n].latch_count(tick),
-            n => self.state.channels[n].write_control(value, tick),
+            n => self.state.channels[n].write_control(value),
         }
     }
 }

@@ -60,7 +60,7 @@ fn processor(uid: u32) -> Vec<u8> {
 fn vmbus() -> Vec<u8> {
     let cid = Name::new(Path::new("_CID"), &"VMBus");
     let status = Name::new(Path::new("_STA"), &0x0Fu8);
-    // Linux before 6.6 gives up without resources of the device itself, empty ones do.
+    // Linux gives up if the device itself has no list of resources; an empty one does.
     let crs = Name::new(Path::new("_CRS"), &ResourceTemplate::new(vec![]));
     let bus = device("VMBS", &"VMBUS", 0, &[&cid, &status, &crs]);
     let module_hid = Name::new(Path::new("_HID"), &"ACPI0004");

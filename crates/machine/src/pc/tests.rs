@@ -2,8 +2,10 @@
 use std::collections::VecDeque;
 use std::sync::atomic::AtomicUsize;
 
+use x86::apic::DeliveryMode;
+
 use super::*;
-use crate::interrupt::{DeliveryMode, InterruptMessage};
+use crate::interrupt::InterruptMessage;
 use crate::test_device::TestCommand;
 
 /// Everything around the machine, recording what it is told.

@@ -65,7 +65,7 @@ impl Default for Channel {
 }
 
 impl Channel {
-    pub(super) fn write_control(&mut self, value: u8, _tick: i64) {
+    pub(super) fn write_control(&mut self, value: u8) {
         // Modes 6 and 7 are 2 and 3: the top bit is not decoded for them.
         let mode = match value >> 1 & 7 {
             mode @ 0..=5 => mode,
