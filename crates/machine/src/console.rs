@@ -121,12 +121,12 @@ impl Console {
     /// # Errors
     /// [`ConsoleError`] if `input` is a terminal and cannot be put into raw mode.
     pub fn on(input: OwnedFd, output: OwnedFd, at_end: &[u8]) -> Result<Self, ConsoleError> {
-        let kind = match (rustix::termios::isatty(&input), rustix::termios::tcgetpgrp(&input)) {
-            (false, _) => InputKind::Stream,
-            (true, Ok(foreground)) if foreground != rustix::process::getpgrp() => {
-                InputKind::BackgroundTerminal
-            }
-            (true, _) => InputKind::Terminal,
+        let kind = if !rustix::termios::isatty(&input) {
+            InputKind::Stream
+        } else if terminal::in_foreground(&input) {
+            InputKind::Terminal
+        } else {
+            InputKind::BackgroundTerminal
         };
         let terminal = match kind {
             InputKind::Terminal => Some(RawTerminal::enter(&input)?),
@@ -161,6 +161,9 @@ impl Console {
     }
 
     /// Begins to read input, and to tell `notify` of events. Only the first call counts.
+    ///
+    /// The console outlives a machine that is reset, and the machine holds the console's output: what `notify` holds
+    /// should be whatever wakes the run loop, not the machine.
     ///
     /// # Errors
     /// [`ConsoleError`] if the host gives no thread or pipe.

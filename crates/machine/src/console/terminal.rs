@@ -4,7 +4,8 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 
-use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
+use rustix::process::getpgrp;
+use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetpgrp, tcsetattr};
 use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP};
 use signal_hook::iterator::Signals;
 
@@ -23,18 +24,31 @@ fn lock() -> MutexGuard<'static, Option<Saved>> {
     TERMINAL.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Whether the terminal is this process's to use. One that is not its controlling terminal is.
+pub(super) fn in_foreground(terminal: impl AsFd) -> bool {
+    tcgetpgrp(terminal).map_or(true, |foreground| foreground == getpgrp())
+}
+
+/// Changes the settings, unless the process is in the background: then the terminal is somebody else's, has been given
+/// back when the process was stopped, and the attempt would stop the process again.
+fn set(terminal: &OwnedFd, settings: &Termios) {
+    if in_foreground(terminal) {
+        // There is nobody left to tell if the terminal is gone.
+        let _ = tcsetattr(terminal, OptionalActions::Now, settings);
+    }
+}
+
 /// Sets the terminal as it was found. It stays known, so that [`enter_again`] can follow.
 fn leave() {
     if let Some(saved) = &*lock() {
-        // There is nobody left to tell if the terminal is gone.
-        let _ = tcsetattr(&saved.terminal, OptionalActions::Now, &saved.cooked);
+        set(&saved.terminal, &saved.cooked);
     }
 }
 
 /// Back to raw mode, after the process had been stopped.
 fn enter_again() {
     if let Some(saved) = &*lock() {
-        let _ = tcsetattr(&saved.terminal, OptionalActions::Now, &saved.raw);
+        set(&saved.terminal, &saved.raw);
     }
 }
 
