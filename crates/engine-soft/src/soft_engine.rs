@@ -93,6 +93,7 @@ impl VpGroup for SoftGroup {
             // The first processors are the ones that there are in most groups.
             block_bytes: (BLOCK_BYTES / (number as usize + 2)).max(2 << 20),
             offered: self.model.extensions(),
+            efer_optional: self.model.efer_optional(),
             shared: Arc::clone(&shared),
             registry: Arc::clone(&self.registry),
         };

@@ -77,6 +77,8 @@ pub(crate) struct Parts {
     pub(crate) block_bytes: usize,
     /// Instruction-set extensions of the processor model.
     pub(crate) offered: Extensions,
+    /// Bits of EFER beside those that all models have.
+    pub(crate) efer_optional: u64,
     pub(crate) shared: Arc<VpShared>,
     pub(crate) registry: Arc<Registry>,
 }
@@ -149,6 +151,8 @@ pub struct Cpu {
     pub(crate) code_pages: CodePages,
     pub(crate) stubs: StubCache,
     pub(crate) offered: Extensions,
+    /// Bits of EFER that this processor model has beside those that all have.
+    pub(crate) efer_optional: u64,
     /// Which groups of data instructions control registers allow.
     pub(crate) availability: Availability,
     pub(crate) shared: Arc<VpShared>,
@@ -207,6 +211,7 @@ impl Cpu {
             code_pages: CodePages::new(),
             stubs: StubCache::new(parts.offered)?,
             offered: parts.offered,
+            efer_optional: parts.efer_optional,
             availability: Availability::new(0, 0, 0, 0),
             shared: parts.shared,
             registry: parts.registry,
