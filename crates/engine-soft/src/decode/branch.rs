@@ -102,7 +102,7 @@ pub(super) fn operation(cpu: &Cpu, context: &Context<'_>) -> Option<Made> {
             let code = condition(instruction.mnemonic());
             if inside {
                 op.handler = by_condition!(branch_inside, code);
-                return Some(Made::Operation(op));
+                return Some(Made::BranchInside(op, code));
             }
             if outside {
                 op.handler = by_condition!(branch_outside, code);

@@ -3,6 +3,7 @@
 
 use iced_x86::{Instruction, Mnemonic, OpKind};
 
+use super::Made;
 use super::branch::condition;
 use super::operands::{address_width, memory, plain, register};
 use super::select::Context;
@@ -15,10 +16,49 @@ use crate::execute::*;
 struct Handlers {
     fast: Handler,
     slow: Handler,
+    /// Together with a conditional branch that follows, by its condition.
+    fused: Option<&'static [Handler; 16]>,
 }
 
 const fn of<B: Body>() -> Handlers {
-    Handlers { fast: fast::<B>, slow: slow::<B> }
+    Handlers { fast: fast::<B>, slow: slow::<B>, fused: None }
+}
+
+/// Handlers of an instruction that conditional branches often follow.
+const fn fusable<B: Body>() -> Handlers {
+    let fused: &'static [Handler; 16] = const {
+        &[
+            fused::<B, 0>,
+            fused::<B, 1>,
+            fused::<B, 2>,
+            fused::<B, 3>,
+            fused::<B, 4>,
+            fused::<B, 5>,
+            fused::<B, 6>,
+            fused::<B, 7>,
+            fused::<B, 8>,
+            fused::<B, 9>,
+            fused::<B, 10>,
+            fused::<B, 11>,
+            fused::<B, 12>,
+            fused::<B, 13>,
+            fused::<B, 14>,
+            fused::<B, 15>,
+        ]
+    };
+    Handlers { fast: fast::<B>, slow: slow::<B>, fused: Some(fused) }
+}
+
+/// `widths!` of instructions that conditional branches often follow.
+macro_rules! fusable_widths {
+    ($size:expr, $body:ident <$type:ty>) => {
+        match $size {
+            1 => fusable::<$body<$type, 1>>(),
+            2 => of::<$body<$type, 2>>(),
+            4 => fusable::<$body<$type, 4>>(),
+            _ => fusable::<$body<$type, 8>>(),
+        }
+    };
 }
 
 /// Handlers by operand size: `widths!(size, Body<types...>)`; a width is its last parameter.
@@ -144,6 +184,34 @@ fn binary<O: Binary>(shape: Shape, size: usize, lock: bool) -> Option<Handlers> 
     })
 }
 
+/// CMP and TEST.
+fn comparison<O: Binary>(shape: Shape, size: usize) -> Option<Handlers> {
+    Some(match shape {
+        Shape::RegReg => fusable_widths!(size, RegReg<O>),
+        Shape::RegImm => fusable_widths!(size, RegImm<O>),
+        Shape::RegMem => fusable_widths!(size, RegMem<O>),
+        Shape::MemReg => fusable_widths!(size, MemReg<O>),
+        Shape::MemImm => fusable_widths!(size, MemImm<O>),
+        _ => return None,
+    })
+}
+
+/// Instructions that compute and are compared by that, on registers.
+fn fusable_binary<O: Binary>(shape: Shape, size: usize, lock: bool) -> Option<Handlers> {
+    match shape {
+        Shape::RegReg => Some(fusable_widths!(size, RegReg<O>)),
+        Shape::RegImm => Some(fusable_widths!(size, RegImm<O>)),
+        _ => binary::<O>(shape, size, lock),
+    }
+}
+
+fn fusable_unary<O: Unary>(shape: Shape, size: usize, lock: bool) -> Option<Handlers> {
+    match shape {
+        Shape::Reg => Some(fusable_widths!(size, OneReg<O>)),
+        _ => unary::<O>(shape, size, lock),
+    }
+}
+
 fn unary<O: Unary>(shape: Shape, size: usize, lock: bool) -> Option<Handlers> {
     Some(match shape {
         Shape::Reg => widths!(size, OneReg<O>),
@@ -226,7 +294,7 @@ fn stack_size(instruction: &Instruction) -> usize {
 
 /// The operation of an integer instruction, if it is one.
 #[allow(clippy::too_many_lines)]
-pub(super) fn operation(cpu: &Cpu, context: &Context<'_>) -> Option<Op> {
+pub(super) fn operation(cpu: &Cpu, context: &Context<'_>) -> Option<Made> {
     use Mnemonic as M;
     let instruction = context.instruction;
     let mnemonic = instruction.mnemonic();
@@ -255,17 +323,17 @@ pub(super) fn operation(cpu: &Cpu, context: &Context<'_>) -> Option<Op> {
     let by_cl = instruction.op_count() == 3 && instruction.op2_kind() == OpKind::Register;
     let mut simple_only = false;
     let handlers = match mnemonic {
-        M::Add => binary::<Add>(shape, size, lock)?,
+        M::Add => fusable_binary::<Add>(shape, size, lock)?,
         M::Or => binary::<Or>(shape, size, lock)?,
         M::Adc => binary::<Adc>(shape, size, lock)?,
         M::Sbb => binary::<Sbb>(shape, size, lock)?,
-        M::And => binary::<And>(shape, size, lock)?,
-        M::Sub => binary::<Sub>(shape, size, lock)?,
+        M::And => fusable_binary::<And>(shape, size, lock)?,
+        M::Sub => fusable_binary::<Sub>(shape, size, lock)?,
         M::Xor => binary::<Xor>(shape, size, lock)?,
-        M::Cmp => binary::<Cmp>(shape, size, false)?,
-        M::Test => binary::<Test>(shape, size, false)?,
-        M::Inc => unary::<Inc>(shape, size, lock)?,
-        M::Dec => unary::<Dec>(shape, size, lock)?,
+        M::Cmp => comparison::<Cmp>(shape, size)?,
+        M::Test => comparison::<Test>(shape, size)?,
+        M::Inc => fusable_unary::<Inc>(shape, size, lock)?,
+        M::Dec => fusable_unary::<Dec>(shape, size, lock)?,
         M::Neg => unary::<Neg>(shape, size, lock)?,
         M::Not => unary::<Not>(shape, size, lock)?,
         M::Shl | M::Sal => shift::<Shl>(shape, size)?,
@@ -407,7 +475,7 @@ pub(super) fn operation(cpu: &Cpu, context: &Context<'_>) -> Option<Op> {
         M::Xlatb => {
             xlat_operand(cpu, instruction, &mut op);
             op.handler = slow::<Xlat>;
-            return Some(op);
+            return Some(Made::Operation(op));
         }
         M::Movbe => match shape {
             Shape::RegMem if cpu.offered.movbe() => wide!(size, MovbeLoad),
@@ -488,7 +556,10 @@ pub(super) fn operation(cpu: &Cpu, context: &Context<'_>) -> Option<Op> {
     );
     let fast_path = !simple_only && (!touches_memory || simple) && (!touches_stack || cpu.mode().is_64());
     op.handler = if fast_path { handlers.fast } else { handlers.slow };
-    Some(op)
+    Some(match handlers.fused {
+        Some(fused) if fast_path => Made::Fusable(op, fused),
+        _ => Made::Operation(op),
+    })
 }
 
 fn source_size(instruction: &Instruction) -> usize {

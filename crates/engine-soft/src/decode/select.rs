@@ -38,8 +38,8 @@ pub(super) fn operation(cpu: &mut Cpu, context: &Context<'_>) -> Made {
     if let Some(made) = string(cpu, context) {
         return made;
     }
-    if let Some(operation) = integer::operation(cpu, context) {
-        return Made::Operation(operation);
+    if let Some(made) = integer::operation(cpu, context) {
+        return made;
     }
     if instruction.mnemonic() == Mnemonic::Clflush {
         return Made::Slow(Slow::Function(flush_line));

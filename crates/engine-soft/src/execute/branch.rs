@@ -7,7 +7,7 @@
 
 use std::sync::atomic::Ordering;
 
-use super::path::{Fast, Path, Slow};
+use super::path::{Body, Fast, Miss, Path, Slow, slow};
 use super::register::{get, set, truncate, whole};
 use super::stack::{move_pointer, push, top};
 use crate::block::{Leave, Op};
@@ -91,6 +91,27 @@ unsafe fn go(cpu: &mut Cpu, op: *const Op, rip: u64) -> Leave {
 pub(crate) unsafe fn branch_inside<const CONDITION: u8>(cpu: &mut Cpu, op: *const Op) -> Leave {
     // SAFETY: the operation is live and not the last of its block.
     unsafe { if cpu.flags.condition(CONDITION) { go_linked(cpu, op) } else { super::path::next(cpu, op) } }
+}
+
+/// An instruction that sets flags, and the conditional branch inside its page that follows it, which keeps its own operation.
+///
+/// # Safety
+/// As [`crate::block::Handler`]; the following operation is a [`branch_inside`].
+pub(crate) unsafe fn fused<B: Body, const CONDITION: u8>(cpu: &mut Cpu, op: *const Op) -> Leave {
+    // SAFETY: both operations are live, and the branch is not the last of its block.
+    unsafe {
+        match B::run::<Fast>(cpu, &*op) {
+            Ok(()) => {
+                let branch = op.add(1);
+                if cpu.flags.condition(CONDITION) {
+                    go_linked(cpu, branch)
+                } else {
+                    super::path::next(cpu, branch)
+                }
+            }
+            Err(Miss) => slow::<B>(cpu, op),
+        }
+    }
 }
 
 /// A conditional branch to another page, in 64-bit mode.
