@@ -8,6 +8,7 @@ mod branch;
 mod integer;
 mod operands;
 mod select;
+mod shapes;
 
 use iced_x86::{Code, Decoder, DecoderError, DecoderOptions, FlowControl, Instruction};
 

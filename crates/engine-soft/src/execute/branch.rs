@@ -247,11 +247,26 @@ pub(crate) unsafe fn jump_memory_64(cpu: &mut Cpu, op: *const Op) -> Leave {
     }
 }
 
-/// What a branch that is not decoded to a handler of its own does: `immediate` of [`branch_slow`]'s operations, whose direct targets are never linked.
+/// CALL of the address in memory, in 64-bit mode.
+///
+/// # Safety
+/// As [`crate::block::Handler`].
+pub(crate) unsafe fn call_memory_64(cpu: &mut Cpu, op: *const Op) -> Leave {
+    // SAFETY: the operation is live.
+    unsafe {
+        let Ok(address) = Fast::address(cpu, &*op, 8, false) else { return branch_slow(cpu, op) };
+        let back = cpu.frame.slots[slot::IP_BASE].wrapping_add((*op).next_offset());
+        match Fast::read::<8>(cpu, address) {
+            Ok(rip) if is_canonical(rip) && push::<Fast, 8>(cpu, back).is_ok() => go(cpu, op, rip),
+            _ => branch_slow(cpu, op),
+        }
+    }
+}
+
+/// What a branch does, for [`branch_slow`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
 pub(crate) enum Kind {
-    /// Jcc; the condition is in the high half of `scale`'s place: see [`Branch`].
     Conditional,
     Jump,
     Call,
@@ -267,7 +282,7 @@ pub(crate) enum Kind {
     LoopNotEqual,
 }
 
-/// The side of a branch that slow handlers need: packed into `Op::base` for direct branches and `Op::extra`'s neighbour fields otherwise.
+/// What [`branch_slow`] needs of a branch. It stands in a data operation after the branch's own.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Branch {
     pub(crate) kind: Kind,
