@@ -11,6 +11,7 @@ pub mod boot;
 pub mod check;
 pub mod cpu;
 pub mod exit;
+pub mod hyperv;
 pub mod memory;
 pub mod page;
 pub mod processors;
