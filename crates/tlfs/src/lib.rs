@@ -15,13 +15,25 @@
 //! which reading it follows.
 #![no_std]
 #![forbid(unsafe_code)]
+// The checked setters of every bit field are generated with a unit error: the value does not fit its field.
+#![allow(clippy::result_unit_err)]
 
 mod declare;
 
+pub mod address;
 pub mod cpuid;
+pub mod hypercall;
+pub mod interrupt;
 pub mod msr;
+pub mod partition;
 pub mod privilege;
+pub mod register;
 mod status;
+pub mod synic;
+pub mod timer;
+pub mod tlb;
+pub mod vp;
+pub mod vsm;
 
 pub use declare::{Field, Named};
 pub use status::HvStatus;
