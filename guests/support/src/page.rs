@@ -5,6 +5,7 @@ use crate::cpu;
 use core::arch::asm;
 use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicUsize, Ordering};
+use zerocopy::{FromBytes, IntoBytes};
 
 /// Bytes in a page.
 pub const SIZE: u64 = 4096;
@@ -58,7 +59,7 @@ impl Page {
     ///
     /// # Panics
     /// If the value is not in the page or not aligned.
-    pub fn read<T: Plain>(&self, offset: usize) -> T {
+    pub fn read<T: FromBytes>(&self, offset: usize) -> T {
         // SAFETY: inside the page, aligned, and any bytes are a `T`.
         unsafe { self.pointer::<T>(offset).read_volatile() }
     }
@@ -67,7 +68,7 @@ impl Page {
     ///
     /// # Panics
     /// If the value is not in the page or not aligned.
-    pub fn write<T: Plain>(&self, offset: usize, value: T) {
+    pub fn write<T: IntoBytes>(&self, offset: usize, value: T) {
         // SAFETY: inside the page, aligned.
         unsafe { self.pointer::<T>(offset).write_volatile(value) }
     }
@@ -81,7 +82,7 @@ impl Page {
 
     fn pointer<T>(&self, offset: usize) -> *mut T {
         assert!(
-            offset + size_of::<T>() <= SIZE as usize && offset % align_of::<T>() == 0,
+            offset + size_of::<T>() <= SIZE as usize && offset.is_multiple_of(align_of::<T>()),
             "bad offset in a page: {offset}"
         );
         (self.address() + offset as u64) as *mut T
@@ -93,14 +94,6 @@ impl Default for Page {
         Page::new()
     }
 }
-
-/// Numbers whose every bit pattern is a value.
-pub trait Plain: Copy {}
-impl Plain for u8 {}
-impl Plain for u16 {}
-impl Plain for u32 {}
-impl Plain for u64 {}
-impl Plain for i64 {}
 
 const POOL: usize = 96;
 static TABLES: [Page; POOL] = [const { Page::new() }; POOL];

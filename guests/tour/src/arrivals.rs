@@ -60,7 +60,7 @@ pub(crate) fn wait(is_so: impl Fn() -> bool) -> bool {
         }
         rounds += 1;
         // The clock is asked now and then, for asking costs an exit; without one, rounds are counted.
-        let late = match has_clock && rounds % 256 == 0 {
+        let late = match has_clock && rounds.is_multiple_of(256) {
             true => time::counter().map_or(true, |now| now - start > PATIENCE),
             false => rounds > 200_000_000,
         };

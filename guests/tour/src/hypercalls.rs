@@ -10,12 +10,10 @@ use support::trap;
 use tlfs::HvStatus;
 use tlfs::hypercall::{CallCode, ResultValue};
 use tlfs::msr::{self, OpenSourceGuestOsId};
+use tlfs::tlb::{FlushFlags, FlushVirtualAddressInput, GvaRange};
 
 /// No system that exists: type 0x7F is not given to anybody.
 const OS_TYPE: u8 = 0x7F;
-
-/// Flags of the flush calls: all processors, all address spaces (TLFS 9.3.2).
-const FLUSH_ALL: u64 = 1 | 2;
 
 /// Where the flush calls are tried: 5 GiB, an address that nothing else maps.
 const WINDOW: u64 = 5 << 30;
@@ -116,11 +114,11 @@ fn flush(list: bool) -> (ResultValue, bool) {
     unsafe {
         page::entry(WINDOW, Size::Small).write_volatile(NEW_PAGE.address() | bits::PRESENT | bits::WRITE)
     };
-    let input = hypercall::input();
     // Address space and processor mask do not count: the flags say all.
-    for (offset, value) in [(0, 0), (8, FLUSH_ALL), (16, 0), (24, WINDOW)] {
-        input.write(offset, value);
-    }
+    let flags = FlushFlags::new().with_all_processors(true).with_all_virtual_address_spaces(true);
+    hypercall::input().write(0, FlushVirtualAddressInput { address_space: 0, flags, processor_mask: 0 });
+    let range = GvaRange::new().with_gva_page_number(WINDOW / page::SIZE);
+    hypercall::input().write(size_of::<FlushVirtualAddressInput>(), range);
     let result = if list {
         hypercall::rep(CallCode::FLUSH_VIRTUAL_ADDRESS_LIST, 1)
     } else {

@@ -4,20 +4,20 @@
 use crate::arrivals;
 use crate::hypercalls::Status;
 use crate::report::Report;
-use support::hyperv::synic::{MAX_PAYLOAD, Message};
 use support::hyperv::test_device::{self, Command};
 use support::hyperv::{Interface, hypercall, synic};
 use support::{boot, println, trap};
 use tlfs::HvStatus;
 use tlfs::hypercall::CallCode;
 use tlfs::msr;
+use tlfs::synic::{ConnectionId, MESSAGE_MAX_PAYLOAD_BYTE_COUNT, Message, MessageType, PostMessageInput};
 
 const MESSAGE_SINT: u8 = 2;
 const EVENT_SINT: u8 = 3;
 const MESSAGE_CONNECTION: u8 = 0x10;
 const EVENT_CONNECTION: u8 = 0x20;
 /// Any number without bit 31.
-const MESSAGE_TYPE: u32 = 0x71;
+const MESSAGE_TYPE: MessageType = MessageType(0x71);
 
 pub(crate) fn visit(report: &mut Report, interface: &Interface, calls: bool) {
     report.section("The synthetic interrupt controller (SynIC)");
@@ -71,7 +71,7 @@ pub(crate) fn visit(report: &mut Report, interface: &Interface, calls: bool) {
 fn message(report: &mut Report, index: u8) {
     let nonce = boot::argument("nonce");
     let text = nonce.unwrap_or("greetings from myself");
-    let text = &text.as_bytes()[..text.len().min(MAX_PAYLOAD)];
+    let text = &text.as_bytes()[..text.len().min(MESSAGE_MAX_PAYLOAD_BYTE_COUNT)];
     test_device::command(Command::CreateMessageConnection, index, MESSAGE_SINT, MESSAGE_CONNECTION);
     let before = arrivals::count(arrivals::MESSAGE);
     let result = post(text);
@@ -82,11 +82,17 @@ fn message(report: &mut Report, index: u8) {
     let received = report.expect("the message's slot", synic::take_message(MESSAGE_SINT)).flatten();
     match received {
         Some(message) => {
-            let same = message.kind == MESSAGE_TYPE && message.payload() == text && interrupts == 1;
+            let same = message.header.message_type == MESSAGE_TYPE
+                && synic::payload(&message) == text
+                && interrupts == 1;
             report.outcome(
                 same,
                 "the message arrives",
-                format_args!("type {:#x}, \"{}\", {interrupts} interrupt(s)", message.kind, Text(&message)),
+                format_args!(
+                    "type {:#x}, \"{}\", {interrupts} interrupt(s)",
+                    message.header.message_type.0,
+                    Text(&message)
+                ),
             );
             if nonce.is_some() {
                 println!("nonce echoed: {}", Text(&message));
@@ -107,14 +113,15 @@ fn message(report: &mut Report, index: u8) {
 }
 
 fn post(text: &[u8]) -> tlfs::hypercall::ResultValue {
-    let input = hypercall::input();
-    input.write(0, u32::from(MESSAGE_CONNECTION));
-    input.write(4, 0_u32);
-    input.write(8, MESSAGE_TYPE);
-    input.write(12, text.len() as u32);
-    for offset in 0..MAX_PAYLOAD {
-        input.write(16 + offset, text.get(offset).copied().unwrap_or(0));
-    }
+    let mut input = PostMessageInput {
+        connection_id: ConnectionId::from_bits(u32::from(MESSAGE_CONNECTION)),
+        reserved_z: 0,
+        message_type: MESSAGE_TYPE,
+        payload_size: text.len() as u32,
+        payload: [0; MESSAGE_MAX_PAYLOAD_BYTE_COUNT],
+    };
+    input.payload[..text.len()].copy_from_slice(text);
+    hypercall::input().write(0, input);
     hypercall::simple(CallCode::POST_MESSAGE)
 }
 
@@ -123,7 +130,7 @@ struct Text<'a>(&'a Message);
 
 impl core::fmt::Display for Text<'_> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.write_str(core::str::from_utf8(self.0.payload()).unwrap_or("(not text)"))
+        f.write_str(core::str::from_utf8(synic::payload(self.0)).unwrap_or("(not text)"))
     }
 }
 

@@ -7,9 +7,11 @@ use support::hyperv::timer::Timer;
 use support::hyperv::{Interface, synic, time};
 use support::trap;
 use tlfs::msr::{self, StimerConfig};
+use tlfs::synic::MessageType;
+use tlfs::timer::TimerMessagePayload;
+use zerocopy::FromBytes;
 
 const SINT: u8 = 4;
-const MESSAGE_TIMER_EXPIRED: u32 = 0x8000_0010;
 /// One millisecond.
 const MILLISECOND: u64 = 10_000;
 const TICKS: u32 = 20;
@@ -54,9 +56,14 @@ fn one_shot(report: &mut Report) {
         report.outcome(false, what, "no message came");
         return;
     };
-    let (expiration, delivery) = (message.u64_at(8), message.u64_at(16));
+    let Ok((payload, _)) = TimerMessagePayload::read_from_prefix(synic::payload(&message)) else {
+        report.outcome(false, what, "the message is too short");
+        return;
+    };
+    let (expiration, delivery) = (payload.expiration_time, payload.delivery_time);
+    let timely = expiration == due && delivery >= due && now >= delivery;
     let right =
-        message.kind == MESSAGE_TIMER_EXPIRED && expiration == due && delivery >= due && now >= delivery;
+        message.header.message_type == MessageType::TIMER_EXPIRED && payload.timer_index == 0 && timely;
     let late = delivery.saturating_sub(due);
     report.outcome(
         right,
@@ -83,7 +90,7 @@ fn periodic(report: &mut Report) {
     if report.expect(what, timer.stop()).is_none() {
         return;
     }
-    let right = ticks >= TICKS && spent >= u64::from(TICKS) * MILLISECOND;
+    let right = ticks >= TICKS && spent >= u64::from(ticks) * MILLISECOND;
     report.outcome(right, what, format_args!("{ticks} ticks of {} in {}", Span(MILLISECOND), Span(spent)));
     let after = arrivals::count(arrivals::TIMER_DIRECT);
     arrivals::wait_a_moment();

@@ -5,39 +5,16 @@ use crate::page::Page;
 use crate::segments::{self, MAX_PROCESSORS};
 use crate::trap::{self, Fault};
 use core::arch::asm;
+use core::mem::offset_of;
 use tlfs::msr::{self, OverlayPage, Scontrol, Sint};
+use tlfs::synic::{EVENT_FLAGS_COUNT, EventFlags, Message, MessageFlags, MessageHeader, MessageType};
 
 static MESSAGES: [Page; MAX_PROCESSORS] = [const { Page::new() }; MAX_PROCESSORS];
 static EVENTS: [Page; MAX_PROCESSORS] = [const { Page::new() }; MAX_PROCESSORS];
 
-const SLOT_SIZE: usize = 256;
-/// The most bytes that a message carries (TLFS 11.10.4).
-pub const MAX_PAYLOAD: usize = 240;
-
-/// A message taken out of its slot (TLFS 11.10.4).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Message {
-    /// What it is; the sender's choice unless bit 31 is set.
-    pub kind: u32,
-    /// Port or partition that it comes from; 0 for a timer's.
-    pub sender: u64,
-    size: usize,
-    payload: [u8; MAX_PAYLOAD],
-}
-
-impl Message {
-    /// What it carries.
-    pub fn payload(&self) -> &[u8] {
-        &self.payload[..self.size]
-    }
-
-    /// 64 bits of what it carries, at an offset in bytes; 0 behind its end.
-    pub fn u64_at(&self, offset: usize) -> u64 {
-        self.payload()
-            .get(offset..offset + 8)
-            .and_then(|bytes| bytes.try_into().ok())
-            .map_or(0, u64::from_le_bytes)
-    }
+/// The bytes that a message carries.
+pub fn payload(message: &Message) -> &[u8] {
+    &message.payload[..usize::from(message.header.payload_size).min(message.payload.len())]
 }
 
 /// Enables this processor's SynIC and both of its pages.
@@ -75,25 +52,16 @@ pub fn mask_sint(sint: u8) -> Result<(), Fault> {
 /// Takes the message out of a source's slot, if there is one, and asks for the next one if more are waiting (TLFS 11.4).
 pub fn take_message(sint: u8) -> Result<Option<Message>, Fault> {
     let page = &MESSAGES[segments::processor_index()];
-    let slot = usize::from(sint) * SLOT_SIZE;
-    let kind: u32 = page.read(slot);
-    if kind == 0 {
+    let slot = usize::from(sint) * size_of::<Message>();
+    if page.read::<MessageType>(slot) == MessageType::NONE {
         return Ok(None);
     }
-    let mut message = Message {
-        kind,
-        sender: page.read(slot + 8),
-        size: usize::from(page.read::<u8>(slot + 4)).min(MAX_PAYLOAD),
-        payload: [0; MAX_PAYLOAD],
-    };
-    for index in 0..message.size {
-        message.payload[index] = page.read(slot + 16 + index);
-    }
-    page.write(slot, 0_u32);
+    let message: Message = page.read(slot);
+    page.write(slot + offset_of!(MessageHeader, message_type), MessageType::NONE);
     // The hypervisor may set the flag until the slot is seen to be free, so it must be read after that.
     core::sync::atomic::fence(core::sync::atomic::Ordering::SeqCst);
-    let flags: u8 = page.read(slot + 5);
-    if flags & 1 != 0 {
+    let flags: MessageFlags = page.read(slot + offset_of!(MessageHeader, flags));
+    if flags.message_pending() {
         trap::wrmsr(msr::EOM, 0)?;
     }
     Ok(Some(message))
@@ -101,12 +69,13 @@ pub fn take_message(sint: u8) -> Result<Option<Message>, Fault> {
 
 /// Clears an event flag of a source and tells whether it was set. Flags are 0 to 2047.
 pub fn take_event(sint: u8, flag: u16) -> bool {
-    let page = EVENTS[segments::processor_index()].address() + u64::from(sint) * SLOT_SIZE as u64;
+    let page =
+        EVENTS[segments::processor_index()].address() + u64::from(sint) * size_of::<EventFlags>() as u64;
     let was_set: u8;
     // SAFETY: the page is this program's and no reference to it exists; the hypervisor sets flags at the same time, hence LOCK.
     unsafe {
         asm!("lock btr dword ptr [{page}], {flag:e}", "setc {was}", page = in(reg) page,
-            flag = in(reg) u32::from(flag & 0x7FF), was = out(reg_byte) was_set, options(nostack));
+            flag = in(reg) u32::from(flag) % EVENT_FLAGS_COUNT as u32, was = out(reg_byte) was_set, options(nostack));
     }
     was_set != 0
 }

@@ -4,8 +4,10 @@
 use crate::cpu;
 use crate::page::Page;
 use crate::trap::{self, Fault};
+use core::mem::offset_of;
 use core::sync::atomic::{Ordering, fence};
 use tlfs::msr::{self, OverlayPage};
+use tlfs::timer::{ReferenceTscPage, TSC_SEQUENCE_INVALID};
 
 static PAGE: Page = Page::new();
 
@@ -39,12 +41,16 @@ pub struct Parameters {
 /// Reads the page and the TSC as one: again, if the hypervisor changed the page meanwhile.
 fn read() -> (Parameters, u64) {
     loop {
-        let sequence: u32 = PAGE.read(0);
+        let sequence: u32 = PAGE.read(offset_of!(ReferenceTscPage, tsc_sequence));
         fence(Ordering::SeqCst);
-        let parameters = Parameters { sequence, scale: PAGE.read(8), offset: PAGE.read(16) };
+        let parameters = Parameters {
+            sequence,
+            scale: PAGE.read(offset_of!(ReferenceTscPage, tsc_scale)),
+            offset: PAGE.read(offset_of!(ReferenceTscPage, tsc_offset)),
+        };
         let tsc = cpu::rdtsc();
         fence(Ordering::SeqCst);
-        if PAGE.read::<u32>(0) == sequence {
+        if PAGE.read::<u32>(offset_of!(ReferenceTscPage, tsc_sequence)) == sequence {
             return (parameters, tsc);
         }
     }
@@ -58,7 +64,7 @@ pub fn parameters() -> Parameters {
 /// The reference time by the page; `None` while the page is of no use.
 pub fn by_page() -> Option<u64> {
     let (parameters, tsc) = read();
-    if parameters.sequence == 0 {
+    if parameters.sequence == TSC_SEQUENCE_INVALID {
         return None;
     }
     let product = u128::from(tsc) * u128::from(parameters.scale);
