@@ -21,7 +21,7 @@ pub(crate) const IPI: u8 = 0x54;
 /// The wake-up from virtual idle.
 pub(crate) const WAKE: u8 = 0x55;
 
-/// How long anything is waited for: 2 s of reference time.
+/// How long anything is waited for: 2 s of reference time, or 10 million rounds should it stand still.
 const PATIENCE: u64 = 20_000_000;
 
 static COUNTS: [AtomicU32; 256] = [const { AtomicU32::new(0) }; 256];
@@ -62,7 +62,7 @@ pub(crate) fn wait(is_so: impl Fn() -> bool) -> bool {
         // The clock is asked now and then, for asking costs an exit; without one, rounds are counted.
         let late = match has_clock && rounds.is_multiple_of(256) {
             true => time::counter().map_or(true, |now| now - start > PATIENCE),
-            false => rounds > 200_000_000,
+            false => rounds > 10_000_000,
         };
         if late {
             break is_so();

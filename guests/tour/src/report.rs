@@ -34,24 +34,20 @@ impl Report {
     pub(crate) fn list<'a>(&self, what: &str, names: impl Iterator<Item = &'a str>) {
         print!("        {what:<width$}", width = COLUMN - 8);
         let mut used = COLUMN;
-        let mut first = true;
         for name in names {
-            if used + name.len() + 2 > WIDTH && !first {
+            if used > COLUMN && used + name.len() > WIDTH {
                 print!("\n{:COLUMN$}", "");
                 used = COLUMN;
+            } else if used > COLUMN {
+                print!("  ");
             }
             // Field names are words with underscores between them; reading is easier with hyphens.
-            for part in name.split_inclusive('_') {
-                match part.strip_suffix('_') {
-                    Some(word) => print!("{word}-"),
-                    None => print!("{part}"),
-                }
+            for (index, word) in name.split('_').enumerate() {
+                print!("{}{word}", if index == 0 { "" } else { "-" });
             }
-            print!("  ");
             used += name.len() + 2;
-            first = false;
         }
-        println!("{}", if first { "none" } else { "" });
+        println!("{}", if used == COLUMN { "none" } else { "" });
     }
 
     /// Tells of something that was tried.
