@@ -71,10 +71,8 @@ fn base() -> u64 {
     cpu::rdmsr(APIC_BASE) & 0x000F_FFFF_FFFF_F000
 }
 
-/// Enables this processor's local APIC and masks both legacy interrupt controllers.
+/// Enables this processor's local APIC.
 pub fn enable() {
-    cpu::out8(0x21, 0xFF);
-    cpu::out8(0xA1, 0xFF);
     // SAFETY: turns the APIC on where it is.
     unsafe { cpu::wrmsr(APIC_BASE, cpu::rdmsr(APIC_BASE) | BASE_ENABLE) };
     X2APIC.store(cpu::rdmsr(APIC_BASE) & BASE_X2APIC != 0, Ordering::Relaxed);

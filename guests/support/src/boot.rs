@@ -72,6 +72,9 @@ static MEMORY_END: Text<8> = Text::new();
 #[unsafe(no_mangle)]
 extern "C" fn guest_main_on_boot_processor() -> ! {
     serial::initialise();
+    // Firmware may have left the legacy interrupt controllers open, at vectors that mean exceptions here.
+    cpu::out8(0x21, 0xFF);
+    cpu::out8(0xA1, 0xFF);
     segments::initialise(0);
     trap::initialise();
     trap::load_idt();
