@@ -3,13 +3,17 @@
 #![forbid(unsafe_code)]
 
 mod options;
+mod refusal;
+mod run;
 mod status;
 
+use std::fs;
 use std::process::ExitCode;
 
 use clap::Parser;
 
-use options::Options;
+use options::{Command, Options};
+use refusal::Refusal;
 use status::Status;
 
 fn main() -> ExitCode {
@@ -25,6 +29,17 @@ fn main() -> ExitCode {
             return Status::Done.into();
         }
     };
-    let _ = options;
-    Status::Done.into()
+    let outcome = match options.command {
+        Command::Run(options) => run::run(&options),
+        Command::Tour { write } => {
+            fs::write(&write, guest_programs::TOUR).map_err(|source| Refusal::Write { path: write, source }).map(|()| Status::Done)
+        }
+    };
+    match outcome {
+        Ok(status) => status.into(),
+        Err(refusal) => {
+            eprintln!("viridian: {refusal}");
+            Status::Refused.into()
+        }
+    }
 }

@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The command line.
 
+mod enlightenments;
 mod size;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use enlightenments::enlightenments;
+use hypervisor::Enlightenments;
 use size::memory_size;
 
 /// Hyper-V that runs anywhere: serves Microsoft's hypervisor interface to guests, on any x86-64 Linux.
@@ -26,12 +29,6 @@ pub(crate) enum Command {
         /// Where to write it.
         #[arg(long, value_name = "FILE")]
         write: PathBuf,
-    },
-    /// List what this build serves, leaf by leaf, MSR by MSR, call by call, and what it does not, and why.
-    Features {
-        /// As a Markdown page.
-        #[arg(long)]
-        markdown: bool,
     },
 }
 
@@ -80,9 +77,9 @@ pub(crate) struct RunOptions {
     #[arg(long, value_name = "SIZE", default_value = "512M", value_parser = memory_size)]
     pub(crate) memory: u64,
 
-    /// Enlightenments to offer: all, none, or a list such as all,-synic-regs.
-    #[arg(long, value_name = "LIST", default_value = "all")]
-    pub(crate) hv: String,
+    /// Enlightenments to offer: all, none, or a list such as all,-synic.
+    #[arg(long, value_name = "LIST", default_value = "all", value_parser = enlightenments, allow_hyphen_values = true)]
+    pub(crate) hv: Enlightenments,
 
     /// Print what the guest did at the end: exits, hypercalls, MSR accesses, interrupts, messages.
     #[arg(long)]
@@ -135,9 +132,8 @@ mod tests {
             &["run", "debian", "--cpus", "4", "--memory", "1G", "--stats"],
             &["run", "--kernel", "vmlinuz", "--initrd", "initrd.img", "--append", "-quiet console=ttyS0"],
             &["run", "--multiboot", "tour", "--append", "nonce=word", "--module", "environ"],
-            &["run", "--hv", "all,-synic-regs", "--engine", "soft"],
+            &["run", "--hv", "all,-synic", "--engine", "soft"],
             &["tour", "--write", "tour.elf"],
-            &["features", "--markdown"],
         ] {
             parse(words).unwrap_or_else(|error| panic!("{words:?}: {error}"));
         }
