@@ -65,7 +65,7 @@ const TABLES: &[Table] = &[
         file: "hypercalls.tsv",
         columns: &[
             ("code", Take::All),
-            ("name", Take::All),
+            ("name", Take::BeforeRemark),
             ("class", Take::BeforeRemark),
             ("tlfs_section", Take::BeforeRemark),
             ("appA_rep", Take::All),
@@ -124,7 +124,7 @@ const TABLES: &[Table] = &[
     Table {
         file: "whp.tsv",
         columns: &[
-            ("kind", Take::All),
+            ("kind", Take::BeforeRemark),
             ("dll", Take::All),
             ("name", Take::All),
             ("value_or_signature", Take::Number),

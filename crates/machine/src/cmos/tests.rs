@@ -217,3 +217,11 @@ fn a_reset_disables_interrupts_and_keeps_the_time() {
     assert_eq!(bench.read(0), 0x21);
     assert_eq!(bench.read(REGISTER_B), B_24_HOURS);
 }
+
+#[test]
+fn set_switches_the_update_interrupt_off() {
+    let mut bench = Bench::new();
+    bench.write(REGISTER_B, B_24_HOURS | UPDATE | ALARM);
+    bench.write(REGISTER_B, B_SET | B_24_HOURS | UPDATE | ALARM);
+    assert_eq!(bench.read(REGISTER_B), B_SET | B_24_HOURS | ALARM);
+}

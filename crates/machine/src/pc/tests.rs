@@ -172,6 +172,26 @@ fn the_pic_reaches_a_processor_through_pin_0_of_the_io_apic() {
 }
 
 #[test]
+fn each_request_of_the_pic_is_an_edge_at_pin_0() {
+    let bench = Bench::new();
+    bench.use_pic(0x0011);
+    // Automatic EOI: INT would stay up through the acknowledge cycle.
+    for (port, word) in [(0x20, 0x11), (0x21, 0x30), (0x21, 4), (0x21, 3), (0x21, 0xEE)] {
+        bench.out(port, word);
+    }
+    bench.route(0, 0x700);
+    bench.out(0x3FC, 0x08);
+    bench.out(0x3F9, 0x02);
+    bench.program_pit(2, 1000);
+    let messages = || bench.around.messages.lock().unwrap().drain(..).count();
+    assert_eq!(messages(), 1, "the timer came while INT was up already");
+    assert_eq!(bench.pc.acknowledge_interrupt(bench.now), 0x30);
+    assert_eq!(messages(), 1, "the serial port is still waiting");
+    assert_eq!(bench.pc.acknowledge_interrupt(bench.now), 0x34);
+    assert_eq!(messages(), 0);
+}
+
+#[test]
 fn serial_output_is_written_in_order_and_its_interrupt_is_irq_4() {
     let bench = Bench::new();
     bench.route(4, 0x34);
@@ -278,6 +298,9 @@ fn time_does_not_go_back_when_processors_arrive_out_of_order() {
     let late = bench.pc.io_read(Time::from_ns(1_000_000), 0x608, AccessSize::Dword);
     let early = bench.pc.io_read(Time::from_ns(999_000), 0x608, AccessSize::Dword);
     assert_eq!(late, early);
+    let refresh = |ns| bench.pc.io_read(Time::from_ns(ns), 0x61, AccessSize::Byte) & 0x10;
+    assert_ne!(refresh(67 * 15_085), refresh(68 * 15_085), "it toggles every 15085 ns");
+    assert_eq!(refresh(68 * 15_085 - 1), refresh(68 * 15_085));
 }
 
 #[test]

@@ -224,3 +224,33 @@ fn linux_finds_a_controller_by_its_mask_register() {
     pic.out(0x21, 0xFB);
     assert_eq!(pic.inp(0x21), 0xFB);
 }
+
+#[test]
+fn special_fully_nested_still_keeps_less_urgent_inputs_waiting() {
+    let mut pic = ready(0x11);
+    pic.pulse(12);
+    assert_eq!(pic.acknowledge(), 0x3C);
+    pic.pulse(3);
+    assert!(!pic.interrupt(), "3 is less urgent than 2, through which 12 came");
+}
+
+#[test]
+fn an_input_does_not_interrupt_its_own_service() {
+    let mut pic = ready(1);
+    pic.pulse(4);
+    pic.acknowledge();
+    pic.pulse(4);
+    assert!(!pic.interrupt());
+    pic.out(0x20, 0x20);
+    assert_eq!(pic.acknowledge(), 0x34, "the second edge was kept");
+}
+
+#[test]
+fn a_line_that_stays_high_is_one_edge_however_often_it_is_driven() {
+    let mut pic = ready(1);
+    pic.set_line(4, true);
+    pic.acknowledge();
+    pic.out(0x20, 0x20);
+    pic.set_line(4, true);
+    assert!(!pic.interrupt());
+}

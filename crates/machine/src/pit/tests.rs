@@ -356,3 +356,34 @@ fn a_restored_state_goes_on_as_the_saved_one() {
     assert_eq!(copy.advance(FREQUENCY.time_of(5000)), bench.step(5000 - 1234));
     assert_eq!(copy.state(), bench.pit.state());
 }
+
+#[test]
+fn an_odd_count_in_mode_3_ends_its_larger_half_one_clock_later() {
+    let mut bench = Bench::new();
+    bench.program(0, 3, 101);
+    bench.out(0x40, 20);
+    bench.out(0x40, 0);
+    bench.step(51);
+    assert!(bench.pit.interrupt(), "51 clocks high");
+    bench.step(1);
+    assert!(!bench.pit.interrupt());
+    assert_eq!(bench.count(0), 20, "and the new count from there");
+    assert_eq!(bench.pit.next_deadline(), Some(FREQUENCY.time_of(52 + 10)));
+}
+
+#[test]
+fn gate_low_holds_mode_4_and_its_strobe() {
+    let mut bench = Bench::new();
+    bench.out(0x61, 1);
+    bench.program(2, 4, 100);
+    bench.step(51);
+    bench.out(0x61, 0);
+    bench.step(1000);
+    bench.out(0x61, 1);
+    bench.step(49);
+    assert_eq!(bench.inp(0x61) & OUT2, OUT2);
+    bench.step(1);
+    assert_eq!(bench.inp(0x61) & OUT2, 0);
+    bench.step(1);
+    assert_eq!(bench.inp(0x61) & OUT2, OUT2);
+}
