@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The hypervisor's CPUID leaves, 0x40000000 to 0x4000000A (TLFS 2.3, 2.4).
+//!
+//! [`REGISTERS`] lists every output register of every leaf with its fields. Leaf 3 shows the partition's
+//! [`PrivilegeMask`](crate::privilege::PrivilegeMask) in EAX and EBX.
+
+mod leaves;
+
+pub use leaves::*;
+
+use crate::Field;
+use crate::privilege::PrivilegeMask;
+
+/// Highest leaf, and the vendor of the hypervisor (TLFS 2.4.1).
+pub const VENDOR_AND_MAX_LEAF: u32 = 0x4000_0000;
+/// Which interface the leaves above follow (TLFS 2.4.2).
+pub const INTERFACE: u32 = 0x4000_0001;
+/// Version of the hypervisor; zero until GUEST_OS_ID is set (TLFS 2.4.3).
+pub const VERSION: u32 = 0x4000_0002;
+/// Privileges of the partition and features of the interface (TLFS 2.4.4).
+pub const FEATURES: u32 = 0x4000_0003;
+/// What the guest is advised to use (TLFS 2.4.5).
+pub const RECOMMENDATIONS: u32 = 0x4000_0004;
+/// Limits of the implementation (TLFS 2.4.6).
+pub const LIMITS: u32 = 0x4000_0005;
+/// Hardware that the hypervisor uses (TLFS 2.4.7).
+pub const HARDWARE_FEATURES: u32 = 0x4000_0006;
+/// Processor management, for the root (TLFS 2.4.8).
+pub const CPU_MANAGEMENT_FEATURES: u32 = 0x4000_0007;
+/// Shared virtual memory (TLFS 2.4.9).
+pub const SVM_FEATURES: u32 = 0x4000_0008;
+/// What a nested hypervisor may use of the one below (TLFS 2.4.10).
+pub const NESTED_PRIVILEGES: u32 = 0x4000_0009;
+/// Enlightenments for a nested hypervisor (TLFS 2.4.11).
+pub const NESTED_FEATURES: u32 = 0x4000_000A;
+
+/// Lowest value a conforming hypervisor may report as its highest leaf (TLFS 2.4.1).
+pub const MINIMUM_MAX_LEAF: u32 = 0x4000_0005;
+/// "Hv#1" in EAX of leaf 0x40000001: the interface is the one described here (TLFS 2.4.2).
+pub const INTERFACE_SIGNATURE: u32 = u32::from_le_bytes(*b"Hv#1");
+/// "Microsoft Hv" in EBX, ECX, EDX of leaf 0x40000000, which guests compare although they need not (TLFS 2.4.1).
+pub const VENDOR_SIGNATURE: [u32; 3] =
+    [u32::from_le_bytes(*b"Micr"), u32::from_le_bytes(*b"osof"), u32::from_le_bytes(*b"t Hv")];
+/// Bit of ECX of leaf 1 that says a hypervisor is present (TLFS 2.2).
+pub const HYPERVISOR_PRESENT_ECX_BIT: u8 = 31;
+/// EBX of leaf 0x40000004: spinning is never to be reported (TLFS 2.4.5).
+pub const SPINLOCK_RETRIES_NEVER: u32 = u32::MAX;
+
+/// An output register of CPUID.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OutputRegister {
+    /// EAX.
+    Eax,
+    /// EBX.
+    Ebx,
+    /// ECX.
+    Ecx,
+    /// EDX.
+    Edx,
+}
+
+/// One output register of one leaf.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RegisterInfo {
+    /// Number of the leaf, as in EAX before CPUID.
+    pub leaf: u32,
+    /// The output register.
+    pub register: OutputRegister,
+    /// Its fields from bit 0 upwards; 32 bits in all.
+    pub fields: &'static [Field],
+}
+
+const fn whole(name: &'static str) -> [Field; 1] {
+    [Field { name, low: 0, width: 32 }]
+}
+
+/// Number of fields that lie in bits 31:0.
+const fn fields_below_32(fields: &[Field]) -> usize {
+    let mut count = 0;
+    while fields[count].low < 32 {
+        count += 1;
+    }
+    count
+}
+
+const PRIVILEGES_LOW: usize = fields_below_32(PrivilegeMask::FIELDS);
+
+/// The fields of bits 63:32, moved down by 32.
+const PRIVILEGES_HIGH: [Field; PrivilegeMask::FIELDS.len() - PRIVILEGES_LOW] = {
+    let mut fields = [Field { name: "", low: 0, width: 0 }; PrivilegeMask::FIELDS.len() - PRIVILEGES_LOW];
+    let mut index = 0;
+    while index < fields.len() {
+        let field = PrivilegeMask::FIELDS[PRIVILEGES_LOW + index];
+        fields[index] = Field { low: field.low - 32, ..field };
+        index += 1;
+    }
+    fields
+};
+
+macro_rules! registers {
+    ($($leaf:ident: $eax:expr, $ebx:expr, $ecx:expr, $edx:expr;)+) => {
+        /// Every output register of every leaf, in order.
+        pub const REGISTERS: &[RegisterInfo] = &[$(
+            RegisterInfo { leaf: $leaf, register: OutputRegister::Eax, fields: $eax },
+            RegisterInfo { leaf: $leaf, register: OutputRegister::Ebx, fields: $ebx },
+            RegisterInfo { leaf: $leaf, register: OutputRegister::Ecx, fields: $ecx },
+            RegisterInfo { leaf: $leaf, register: OutputRegister::Edx, fields: $edx },
+        )+];
+    };
+}
+
+const RESERVED: &[Field] = &whole("");
+
+registers! {
+    VENDOR_AND_MAX_LEAF: &whole("max_leaf"), &whole("vendor_signature0"), &whole("vendor_signature1"), &whole("vendor_signature2");
+    INTERFACE: &whole("interface_signature"), RESERVED, RESERVED, RESERVED;
+    VERSION: &whole("build_number"), Version::FIELDS, &whole("service_pack"), Service::FIELDS;
+    FEATURES: PrivilegeMask::FIELDS.split_at(PRIVILEGES_LOW).0, &PRIVILEGES_HIGH, PowerFeatures::FIELDS, Features::FIELDS;
+    RECOMMENDATIONS: Recommendations::FIELDS, &whole("spinlock_retries"), PhysicalAddress::FIELDS, RESERVED;
+    LIMITS: &whole("max_virtual_processors"), &whole("max_logical_processors"), &whole("max_interrupt_vectors"), RESERVED;
+    HARDWARE_FEATURES: HardwareFeatures::FIELDS, RESERVED, RESERVED, RESERVED;
+    CPU_MANAGEMENT_FEATURES: CpuManagementFeatures::FIELDS, CpuPowerFeatures::FIELDS, RemapFeatures::FIELDS, RESERVED;
+    SVM_FEATURES: SvmFeatures::FIELDS, RESERVED, RESERVED, RESERVED;
+    NESTED_PRIVILEGES: NestedPrivileges::FIELDS, RESERVED, RESERVED, NestedHypercallFeatures::FIELDS;
+    NESTED_FEATURES: NestedFeatures::FIELDS, RESERVED, RESERVED, RESERVED;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_register_has_32_bits() {
+        for info in REGISTERS {
+            let bits: u32 = info.fields.iter().map(|field| u32::from(field.width)).sum();
+            assert_eq!(bits, 32, "leaf {:#x} {:?}", info.leaf, info.register);
+        }
+    }
+
+    /// B02: the two signatures a guest looks for.
+    #[test]
+    fn signatures() {
+        assert_eq!(INTERFACE_SIGNATURE, 0x3123_7648);
+        assert_eq!(VENDOR_SIGNATURE, [0x7263_694D, 0x666F_736F, 0x7648_2074]);
+    }
+}
