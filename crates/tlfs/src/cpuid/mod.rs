@@ -2,7 +2,7 @@
 //! The hypervisor's CPUID leaves, 0x40000000 to 0x4000000A (TLFS 2.3, 2.4).
 //!
 //! [`REGISTERS`] lists every output register of every leaf with its fields. Leaf 3 shows the partition's
-//! [`PrivilegeMask`](crate::privilege::PrivilegeMask) in EAX and EBX.
+//! [`PrivilegeMask`] in EAX and EBX.
 
 mod leaves;
 
