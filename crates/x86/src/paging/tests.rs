@@ -381,12 +381,14 @@ prop_compose! {
     fn registers()(
         mode in 0..5u8,
         bits in any::<[bool; 8]>(),
+        above: u32,
         width in prop_oneof![Just(36u8), Just(40), Just(46), Just(52), 32..=52u8],
     ) -> PagingRegisters {
         let [wp, pse, pge, smep, smap, nxe, la57, has_1g_pages] = bits;
         PagingRegisters {
             cr0: Cr0::new().with_pe(true).with_pg(mode != 0).with_wp(wp),
-            cr3: 0x1018,
+            // Outside long mode what stands above 32 bits of CR3 is ignored.
+            cr3: 0x1018 | if mode < 3 { u64::from(above) << 32 } else { 0 },
             cr4: Cr4::new().with_pae(mode >= 2).with_la57(mode == 4 || (mode < 3 && la57))
                 .with_pse(pse).with_pge(pge).with_smep(smep).with_smap(smap),
             efer: Efer::new().with_lma(mode >= 3).with_nxe(nxe),
