@@ -265,7 +265,7 @@ impl LocalApic {
     }
 
     /// Processor priority (SDM 3A 10.8.3.1).
-    fn ppr(&self) -> u8 {
+    pub(crate) fn priority(&self) -> u8 {
         let serving = self.in_service.highest().unwrap_or(0);
         if self.tpr >> 4 >= serving >> 4 { self.tpr } else { serving & 0xF0 }
     }
@@ -277,7 +277,7 @@ impl LocalApic {
             return Some(PendingInterrupt::External);
         }
         let vector = self.requested.highest()?;
-        (vector >> 4 > self.ppr() >> 4).then_some(PendingInterrupt::Vector(vector))
+        (vector >> 4 > self.priority() >> 4).then_some(PendingInterrupt::Vector(vector))
     }
 
     fn external_pending(&self) -> bool {
@@ -292,7 +292,7 @@ impl LocalApic {
     /// Hands out the pending vector: it moves from requested to in service, unless it ends by itself.
     pub fn acknowledge(&mut self) -> Option<Acknowledged> {
         let vector = self.requested.highest()?;
-        if vector >> 4 <= self.ppr() >> 4 {
+        if vector >> 4 <= self.priority() >> 4 {
             return None;
         }
         self.requested.remove(vector);

@@ -177,7 +177,7 @@ impl LocalApic {
         Some(match offset {
             register::VERSION => VERSION,
             register::TPR => self.tpr.into(),
-            register::PPR => self.ppr().into(),
+            register::PPR => self.priority().into(),
             register::EOI => 0,
             register::SVR => self.svr.into_bits(),
             0x100..=0x170 => self.in_service.word(word(register::ISR)),
