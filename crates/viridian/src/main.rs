@@ -31,9 +31,9 @@ fn main() -> ExitCode {
     };
     let outcome = match options.command {
         Command::Run(options) => run::run(&options),
-        Command::Tour { write } => {
-            fs::write(&write, guest_programs::TOUR).map_err(|source| Refusal::Write { path: write, source }).map(|()| Status::Done)
-        }
+        Command::Tour { write } => fs::write(&write, guest_programs::TOUR)
+            .map_err(|source| Refusal::Write { path: write, source })
+            .map(|()| Status::Done),
     };
     match outcome {
         Ok(status) => status.into(),

@@ -7,10 +7,10 @@ use hypervisor::CreateError;
 use loader::debian::FetchError;
 use loader::initramfs::BuildError;
 use loader::{BadMemoryMap, LoadError, ReadError};
+use machine::PcError;
 use machine::acpi::TablesTooLarge;
 use machine::console::ConsoleError;
 use machine::layout::BadRamSize;
-use machine::PcError;
 use memory::{AccessError, MemoryError};
 
 /// Why there is no run.

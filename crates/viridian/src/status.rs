@@ -63,7 +63,8 @@ mod tests {
             assert_eq!(Status::GuestCode(large).code(), 63);
             assert!(Status::GuestCode(large).hides_guest_code());
         }
-        let others = [Status::Reset, Status::Crash, Status::TripleFault, Status::Refused, Status::Unsupported];
+        let others =
+            [Status::Reset, Status::Crash, Status::TripleFault, Status::Refused, Status::Unsupported];
         assert!(others.iter().all(|status| status.code() > 63));
     }
 }

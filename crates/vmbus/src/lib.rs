@@ -10,6 +10,8 @@
 #![forbid(unsafe_code)]
 
 mod message;
+#[cfg(test)]
+mod tests;
 
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
@@ -103,16 +105,16 @@ impl Server {
         let sint = if version >= Version::V5_0 { contact.sint } else { DEFAULT_SINT };
         // Without a place to answer to there is nothing that could be said.
         let (Some(partition), Some(sint)) = (self.partition.upgrade(), SintIndex::new(sint)) else { return };
-        let Ok(port) = partition.create_guest_port(PortKind::Message, VpIndex(contact.target_vp), sint) else { return };
+        let Ok(port) = partition.create_guest_port(PortKind::Message, VpIndex(contact.target_vp), sint)
+        else {
+            return;
+        };
         self.set_guest(Some(port));
         self.send(&VersionResponse::new(version));
     }
 
-    /// Replaces the guest's end; answers that still wait in the old one are dropped with it.
     fn set_guest(&self, port: Option<Arc<Port>>) {
-        let before = std::mem::replace(&mut *self.guest.lock().unwrap_or_else(PoisonError::into_inner), port);
-        // The answer to an unload is on its way through its port, so that one stays until the next contact.
-        drop(before);
+        *self.guest.lock().unwrap_or_else(PoisonError::into_inner) = port;
     }
 
     fn send(&self, message: &(impl IntoBytes + Immutable)) {

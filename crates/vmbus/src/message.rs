@@ -32,7 +32,9 @@ impl Header {
 }
 
 /// A version of the protocol: major in the upper half, minor in the lower.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, FromBytes, IntoBytes, KnownLayout, Immutable,
+)]
 #[repr(transparent)]
 pub(crate) struct Version(u32);
 
@@ -101,7 +103,9 @@ impl VersionResponse {
     }
 }
 
-const _: () = assert!(size_of::<Header>() == 8 && size_of::<InitiateContact>() == 40 && size_of::<VersionResponse>() == 16);
+const _: () = assert!(
+    size_of::<Header>() == 8 && size_of::<InitiateContact>() == 40 && size_of::<VersionResponse>() == 16
+);
 
 #[cfg(test)]
 mod tests {
@@ -110,7 +114,8 @@ mod tests {
     #[test]
     fn a_guest_gets_the_newest_version_that_both_speak() {
         // What Linux 6.12 tries, in its order.
-        let tried = [(6, 0), (5, 3), (5, 2), (5, 1), (5, 0), (4, 1)].map(|(major, minor)| Version::new(major, minor));
+        let tried =
+            [(6, 0), (5, 3), (5, 2), (5, 1), (5, 0), (4, 1)].map(|(major, minor)| Version::new(major, minor));
         let agreed = tried.into_iter().find(|version| VersionResponse::new(*version).version_supported == 1);
         assert_eq!(agreed, Some(Version::new(5, 3)));
         assert!(!Version::new(1, 0).is_spoken() && !Version::new(0xFFFF, 0xFFFF).is_spoken());

@@ -31,7 +31,9 @@ pub(crate) fn enlightenments(text: &str) -> Result<Enlightenments, String> {
     for &(service, needed) in NEEDS {
         if set.contains(service) && !set.contains(needed) {
             let (service, needed) = (service.name(), needed.name());
-            return Err(format!("'{service}' needs '{needed}'; add that, or take both away with -{needed},-{service}"));
+            return Err(format!(
+                "'{service}' needs '{needed}'; add that, or take both away with -{needed},-{service}"
+            ));
         }
     }
     Ok(set)
@@ -55,7 +57,10 @@ mod tests {
         let without = enlightenments("all,-stimer,-stimer-direct").unwrap();
         assert!(!without.contains(Enlightenment::SyntheticTimers) && without.contains(Enlightenment::Synic));
         let few = enlightenments("hypercalls,time-ref-count").unwrap();
-        assert_eq!(few, Enlightenments::NONE.with(Enlightenment::Hypercalls).with(Enlightenment::ReferenceCounter));
+        assert_eq!(
+            few,
+            Enlightenments::NONE.with(Enlightenment::Hypercalls).with(Enlightenment::ReferenceCounter)
+        );
     }
 
     #[test]

@@ -33,7 +33,9 @@ mod tests {
         assert_eq!(memory_size("2g"), Ok(2 << 30));
         assert_eq!(memory_size("2048K"), Ok(2 << 20));
         assert_eq!(memory_size("1TiB"), Ok(1 << 40));
-        for bad in ["", "M", "0", "1K", "2T", "-5M", "1.5G", "99999999999999999999G", "17179869184G", "3X", "1025K"] {
+        for bad in
+            ["", "M", "0", "1K", "2T", "-5M", "1.5G", "99999999999999999999G", "17179869184G", "3X", "1025K"]
+        {
             assert!(memory_size(bad).is_err(), "{bad}");
         }
     }

@@ -13,7 +13,10 @@ pub(crate) enum End {
     Reset,
     DebugExit(u32),
     Crash(CrashReport),
-    TripleFault { vp: u32, rip: u64 },
+    TripleFault {
+        vp: u32,
+        rip: u64,
+    },
     /// The guest needs something that this build does not have.
     Unsupported(String),
     /// The user pressed the escape key and x.

@@ -65,25 +65,31 @@ impl Guest {
         Ok(Self { kind, at_end_of_input })
     }
 
-    /// The image in a memory map, and with ACPI tables, of the machine.
-    pub(crate) fn image<'a>(&'a self, memory: &'a MemoryMap, rsdp: u64) -> Result<Image<'a>, Refusal> {
+    /// Makes the image for a memory map and ACPI tables of the machine, and has it put where it belongs.
+    pub(crate) fn load(
+        &self,
+        memory: &MemoryMap,
+        rsdp: u64,
+        put: impl FnOnce(&Image<'_>) -> Result<(), Refusal>,
+    ) -> Result<(), Refusal> {
         match &self.kind {
             Kind::Tour { arguments } => {
                 let program = guest_programs::TOUR;
-                multiboot::load(&multiboot::Multiboot { program, name: "tour", arguments, modules: &[], memory })
-                    .map_err(Refusal::Tour)
+                let tour = multiboot::Multiboot { program, name: "tour", arguments, modules: &[], memory };
+                put(&multiboot::load(&tour).map_err(Refusal::Tour)?)
             }
             Kind::Multiboot { path, program, module, arguments } => {
                 let name = path.file_name().and_then(|name| name.to_str()).unwrap_or("program");
-                let module = module.as_ref().map(|(text, bytes)| multiboot::Module { bytes, text });
-                let modules: Vec<_> = module.into_iter().collect();
-                multiboot::load(&multiboot::Multiboot { program, name, arguments, modules: &modules, memory })
-                    .map_err(|source| Refusal::Load { path: path.clone(), source })
+                let modules: Vec<_> =
+                    module.iter().map(|(text, bytes)| multiboot::Module { bytes, text }).collect();
+                let program = multiboot::Multiboot { program, name, arguments, modules: &modules, memory };
+                put(&multiboot::load(&program)
+                    .map_err(|source| Refusal::Load { path: path.clone(), source })?)
             }
             Kind::Linux { path, kernel, initrd, command_line } => {
                 let initrd = initrd.as_deref();
-                linux::load(&linux::Linux { kernel, initrd, command_line, memory, rsdp: Some(rsdp) })
-                    .map_err(|source| Refusal::Load { path: path.clone(), source })
+                let linux = linux::Linux { kernel, initrd, command_line, memory, rsdp: Some(rsdp) };
+                put(&linux::load(&linux).map_err(|source| Refusal::Load { path: path.clone(), source })?)
             }
         }
     }
@@ -101,7 +107,8 @@ fn fetch_debian(options: &RunOptions) -> Result<(Kind, &'static [u8]), Refusal> 
     }
     let kernel = debian::fetch(&fetch, &Terminal::new())?;
     // Ctrl-D ends the shell, and the shell's end switches the power off.
-    let (mode, end): (_, &[u8]) = if input_is_closed() { (Mode::Summary, &[]) } else { (Mode::Shell, b"\x04") };
+    let (mode, end): (_, &[u8]) =
+        if input_is_closed() { (Mode::Summary, &[]) } else { (Mode::Shell, b"\x04") };
     let kind = Kind::Linux {
         path: kernel.kernel.clone(),
         kernel: read_file("kernel", &kernel.kernel)?,
@@ -113,10 +120,10 @@ fn fetch_debian(options: &RunOptions) -> Result<(Kind, &'static [u8]), Refusal> 
 
 /// Whether nothing can ever come from standard input: it is closed (then the runtime has put /dev/null there) or is /dev/null.
 fn input_is_closed() -> bool {
-    const DEV_NULL: u64 = rustix::fs::makedev(1, 3);
     let stdin = std::io::stdin();
     !stdin.is_terminal()
         && rustix::fs::fstat(&stdin).is_ok_and(|stat| {
-            rustix::fs::FileType::from_raw_mode(stat.st_mode).is_char_device() && stat.st_rdev == DEV_NULL
+            rustix::fs::FileType::from_raw_mode(stat.st_mode).is_char_device()
+                && stat.st_rdev == rustix::fs::makedev(1, 3)
         })
 }

@@ -54,7 +54,7 @@ pub(crate) fn run(options: &RunOptions) -> Result<Status, Refusal> {
     space.write(VIEW, acpi.address(), acpi.bytes(), Rights::NONE)?;
 
     let map = memory_map(&layout)?;
-    load(&space, &mut vps[0], &guest.image(&map, acpi.rsdp())?)?;
+    guest.load(&map, acpi.rsdp(), |image| load(&space, &mut vps[0], image))?;
     for vp in &mut vps {
         vp.set_up_local_apic_as_firmware_does();
     }
@@ -139,16 +139,14 @@ fn load(space: &Space, vp: &mut Vp, image: &Image<'_>) -> Result<(), Refusal> {
     for segment in &image.segments {
         space.write(VIEW, segment.gpa, &segment.bytes, Rights::NONE)?;
     }
-    let EntryState { rip, rsp, rflags, rax, rbx, rsi, cr0, cr3, cr4, efer, gdtr, code, data, task } = image.entry;
+    let EntryState { rip, rsp, rflags, rax, rbx, rsi, cr0, cr3, cr4, efer, gdtr, code, data, task } =
+        image.entry;
     let registers = vp.registers();
     let mut state = registers.save();
     state.gprs = [0; 16];
-    for (register, value) in [
-        (engine::Gpr::Rsp, rsp),
-        (engine::Gpr::Rax, rax),
-        (engine::Gpr::Rbx, rbx),
-        (engine::Gpr::Rsi, rsi),
-    ] {
+    for (register, value) in
+        [(engine::Gpr::Rsp, rsp), (engine::Gpr::Rax, rax), (engine::Gpr::Rbx, rbx), (engine::Gpr::Rsi, rsi)]
+    {
         state.gprs[register as usize] = value;
     }
     (state.rip, state.rflags) = (rip, rflags);
@@ -177,7 +175,8 @@ fn listen(
     time: TscClock,
     ending: &Arc<Ending>,
 ) -> Result<(), Refusal> {
-    let (pc, partition, ending): (Weak<Pc>, _, _) = (Arc::downgrade(pc), Arc::downgrade(partition), Arc::downgrade(ending));
+    let (pc, partition, ending): (Weak<Pc>, _, _) =
+        (Arc::downgrade(pc), Arc::downgrade(partition), Arc::downgrade(ending));
     console.listen(move |event| match event {
         ConsoleEvent::Input | ConsoleEvent::EndOfInput => {
             if let (Some(pc), Some(partition)) = (pc.upgrade(), partition.upgrade()) {

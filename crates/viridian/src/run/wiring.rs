@@ -75,7 +75,9 @@ impl SelfConnections {
         if made.contains_key(&id) {
             return;
         }
-        let Ok(port) = self.partition.create_guest_port(kind, VpIndex(target.vp.into()), sint) else { return };
+        let Ok(port) = self.partition.create_guest_port(kind, VpIndex(target.vp.into()), sint) else {
+            return;
+        };
         if self.partition.connect(id.into(), &port).is_ok() {
             made.insert(id, port);
         } else {
@@ -107,7 +109,9 @@ impl TestDeviceBackend for SelfConnections {
             TestCommand::CreateEventConnection { id, target } => {
                 self.create(id, target, PortKind::Event { base_flag: id.into(), flag_count: 1 });
             }
-            TestCommand::DestroyMessageConnection { id } | TestCommand::DestroyEventConnection { id } => self.destroy(id),
+            TestCommand::DestroyMessageConnection { id } | TestCommand::DestroyEventConnection { id } => {
+                self.destroy(id)
+            }
         }
     }
 }
