@@ -44,10 +44,19 @@
 //!
 //! Flags are always exact: they are kept in the form that the host's own LAHF and SETO give ([`cpu::Flags`]).
 
+mod block;
 pub mod cpu;
+mod decode;
+mod execute;
 pub mod host_execution;
 pub mod mmu;
+pub mod model;
+mod run;
+mod shared;
+mod soft_engine;
 pub mod stop;
 pub mod system;
+mod vp;
 
+pub use soft_engine::SoftEngine;
 pub use system::SlowInstruction;

@@ -17,6 +17,9 @@ pub enum CodeSize {
     Bits64,
 }
 
+/// A key that no remembered jump has.
+const NO_JUMP_KEY: u64 = u64::MAX - 1;
+
 /// What code is decoded for; part of the key of blocks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, Default)]
 pub struct Mode(u8);
@@ -130,11 +133,17 @@ impl Cpu {
         let size = if self.is_long_mode() && code & LONG != 0 { 2 } else { u8::from(code & DEFAULT_32 != 0) };
         let stack_32 = if stack & DEFAULT_32 != 0 { Mode::STACK_32 } else { 0 };
         self.mode = Mode(if size == 2 { size } else { size | stack_32 });
-        self.context_epoch += 1;
         let space =
             if self.control.cr4 & 1 << 17 != 0 { self.control.cr3 } else { self.control.cr3 & !0xFFF };
-        let privilege = self.privilege();
-        self.mmu.select(space, privilege, self.mode.bits());
+        let (privilege, always_miss) = (self.privilege(), self.checks_alignment());
+        self.mmu.select(space, privilege, always_miss);
+        self.code_context_changed();
+    }
+
+    /// Code that runs now may not be the code that ran before at the same addresses.
+    pub(crate) fn code_context_changed(&mut self) {
+        self.context_epoch += 1;
+        self.jump_key = if self.mode.is_64() && !self.stepping { self.mmu.context() } else { NO_JUMP_KEY };
     }
 
     /// Works out the page walker's settings.

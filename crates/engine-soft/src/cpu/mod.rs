@@ -23,8 +23,10 @@ pub use flags::Flags;
 pub use operand::{Operand, gpr_of, segment_of};
 pub use stack::StackCursor;
 
-use crate::host_execution::HostFrame;
+use crate::block::{BlockCache, CodePages, Op};
+use crate::host_execution::{Extensions, HostFrame, StubCache};
 use crate::mmu::Mmu;
+use crate::shared::{Registry, VpShared};
 use crate::stop::Stop;
 
 /// Indices into [`HostFrame::slots`]: values that effective addresses may add like registers.
@@ -67,6 +69,16 @@ pub mod rflags {
     pub const ID: u64 = 1 << 21;
     /// All bits that exist, bit 1 included.
     pub const DEFINED: u64 = 0x3F_7FD7;
+}
+
+/// What a processor is made of besides memory, clock and state.
+pub(crate) struct Parts {
+    /// Bound of its block cache.
+    pub(crate) block_bytes: usize,
+    /// Instruction-set extensions of the processor model.
+    pub(crate) offered: Extensions,
+    pub(crate) shared: Arc<VpShared>,
+    pub(crate) registry: Arc<Registry>,
 }
 
 /// One access that the hypervisor has completed, for when its instruction is executed again.
@@ -123,11 +135,41 @@ pub struct Cpu {
     pub clock: Arc<dyn Clock>,
     /// Counts changes of what the code at hand was decoded or chained for; a block that sees it move ends.
     pub(crate) context_epoch: u64,
+    /// What jumps are remembered for; a value that none has if they may not be.
+    pub(crate) jump_key: u64,
+    /// Where to go on after [`Leave::Continue`](crate::block::Leave::Continue).
+    pub(crate) resume_at: *const Op,
+    /// The branch that led to `rip` and may be linked to what is found there, or null.
+    pub(crate) link_from: *mut Op,
+    /// Why the last instruction did not finish.
+    pub(crate) stop: Option<Stop>,
+    /// One instruction at a time is executed.
+    pub(crate) stepping: bool,
+    pub(crate) blocks: BlockCache,
+    pub(crate) code_pages: CodePages,
+    pub(crate) stubs: StubCache,
+    pub(crate) offered: Extensions,
+    pub(crate) shared: Arc<VpShared>,
+    pub(crate) registry: Arc<Registry>,
 }
 
+// SAFETY: the pointers among the fields lead into the block cache, which moves along.
+unsafe impl Send for Cpu {}
+
+/// Why a processor could not be made.
+pub type NewCpuError = crate::host_execution::StubCacheError;
+
 impl Cpu {
-    /// A processor in the state after reset.
-    pub fn new(space: Arc<Space>, clock: Arc<dyn Clock>, mmu: Mmu, state: &engine::VpState) -> Self {
+    /// A processor in a given state, its vector state excepted, with extensions `offered`.
+    ///
+    /// # Errors
+    /// If the host lacks an extension or gives no executable memory.
+    pub(crate) fn new(
+        space: Arc<Space>,
+        clock: Arc<dyn Clock>,
+        parts: Parts,
+        state: &engine::VpState,
+    ) -> Result<Self, NewCpuError> {
         let mut cpu = Self {
             frame: HostFrame::new(),
             flags: Flags::default(),
@@ -149,14 +191,25 @@ impl Cpu {
             completed: Vec::new(),
             completed_used: 0,
             paging: Paging::new(&PagingRegisters::default()),
-            mmu,
+            mmu: Mmu::new(),
             space,
             view: ViewId(0),
             clock,
             context_epoch: 0,
+            jump_key: u64::MAX,
+            resume_at: std::ptr::null(),
+            link_from: std::ptr::null_mut(),
+            stop: None,
+            stepping: false,
+            blocks: BlockCache::new(parts.block_bytes, crate::execute::stale),
+            code_pages: CodePages::new(),
+            stubs: StubCache::new(parts.offered)?,
+            offered: parts.offered,
+            shared: parts.shared,
+            registry: parts.registry,
         };
         cpu.load(state);
-        cpu
+        Ok(cpu)
     }
 
     /// Replaces everything but the vector state.
@@ -175,7 +228,7 @@ impl Cpu {
         self.other_flags = state.rflags & rflags::DEFINED & !rflags::STATUS | 2;
         self.forget_completed();
         self.set_control(state.control);
-        self.mmu.flush_all();
+        self.flush_all();
         self.derive();
     }
 
@@ -224,6 +277,12 @@ impl Cpu {
         self.other_flags & rflags::DF != 0
     }
 
+    /// Sets RFLAGS.DF, from which nothing derives.
+    #[inline]
+    pub(crate) fn set_direction(&mut self, down: bool) {
+        self.other_flags = self.other_flags & !rflags::DF | if down { rflags::DF } else { 0 };
+    }
+
     /// Current privilege level: the DPL of SS.
     #[must_use]
     pub fn cpl(&self) -> u8 {
@@ -267,7 +326,7 @@ impl Cpu {
 
     /// Sets control registers with no checks, and forgets the translations that the changes make stale: all but global ones on
     /// a change of CR3 (without PCIDs), all on a change of paging bits. With CR4.PCIDE a change of CR3 keeps everything: entries are
-    /// tagged. A MOV to CR3 that is to flush its PCID calls [`Mmu::flush_space`] besides.
+    /// tagged. A MOV to CR3 that is to flush its PCID calls [`Cpu::flush_space`] besides.
     ///
     /// With PAE paging (not long mode), the caller loads the PDPTEs and sets them by [`Cpu::set_pdptes`].
     pub fn set_control(&mut self, control: ControlRegisters) {
@@ -282,9 +341,9 @@ impl Cpu {
             | (old.efer ^ control.efer) & EFER_PAGING
             != 0;
         if paging_changed {
-            self.mmu.flush_all();
+            self.flush_all();
         } else if old.cr3 != control.cr3 && control.cr4 & 1 << 17 == 0 {
-            self.mmu.flush_non_global();
+            self.flush_non_global();
         }
         self.derive_paging();
         self.derive();
@@ -299,9 +358,25 @@ impl Cpu {
     /// Sets the four PDPTEs of PAE paging, as a load of CR3 does.
     pub fn set_pdptes(&mut self, pdptes: [u64; 4]) {
         self.pdptes = pdptes;
-        self.mmu.flush_all();
+        self.flush_all();
         self.derive_paging();
         self.derive();
+    }
+
+    /// Takes the PDPTEs from memory, where paging uses them, for state that was set from outside. Entries that a load of CR3 would
+    /// refuse, or that cannot be read, count as not present.
+    pub(crate) fn reload_pdptes(&mut self) {
+        if self.cr0().pg() && self.cr4().pae() && !self.efer().lma() {
+            let pdptes = self.read_pdptes(self.control.cr3);
+            self.forget_completed();
+            self.set_pdptes(pdptes.ok().flatten().unwrap_or_default());
+        }
+    }
+
+    /// All segment registers.
+    #[must_use]
+    pub(crate) fn segments(&self) -> [Segment; 8] {
+        self.segments
     }
 
     /// Debug registers.
@@ -326,7 +401,7 @@ impl Cpu {
     pub fn set_view(&mut self, view: ViewId) {
         if self.view != view {
             self.view = view;
-            self.mmu.flush_all();
+            self.flush_physical();
             self.derive();
         }
     }

@@ -30,7 +30,7 @@ impl Cpu {
             SegmentName::Gs => self.frame.slots[slot::GS_BASE] = segment.base,
             SegmentName::Cs => {
                 if (old.base, old.limit) != (segment.base, segment.limit) {
-                    self.mmu.forget_jumps();
+                    self.blocks.jumps.clear();
                 }
                 self.derive();
             }

@@ -320,6 +320,34 @@ impl Cpu {
         Ok(value)
     }
 
+    /// The host address of bytes in one page, if they are plain memory that need not be told of.
+    ///
+    /// # Errors
+    /// #PF, or an exit of the page walk.
+    pub(crate) fn plain_memory(
+        &mut self,
+        linear: u64,
+        bytes: usize,
+        write: bool,
+        privilege: Privilege,
+    ) -> Result<Option<u64>, Stop> {
+        let kind = if write { AccessKind::Write } else { AccessKind::Read };
+        match self.place(linear, bytes, kind, privilege)?.place {
+            Place::Host { address, page: None } => Ok(Some(address)),
+            _ => Ok(None),
+        }
+    }
+
+    /// Whether any of an access that is about to write goes to something else than host memory.
+    ///
+    /// # Errors
+    /// #PF, or an exit of the page walk.
+    pub(crate) fn is_device(&mut self, linear: u64, size: usize, privilege: Privilege) -> Result<bool, Stop> {
+        let (first, second) = self.places(linear, size, AccessKind::Write, privilege)?;
+        let host = |part: &Part| matches!(part.place, Place::Host { .. });
+        Ok(second.is_some() || !host(&first))
+    }
+
     /// As [`Cpu::compare_exchange`], for 16 bytes at an aligned address.
     ///
     /// # Errors
@@ -344,6 +372,26 @@ impl Cpu {
         let stored = if value == expected { new } else { value };
         self.write_bytes(linear, &stored.to_le_bytes(), privilege)?;
         Ok(value)
+    }
+
+    /// The page that code at a linear address is in, after all checks; `None` if it is not host memory.
+    ///
+    /// # Errors
+    /// #PF, or a memory exit.
+    pub(crate) fn translate_code(
+        &mut self,
+        linear: u64,
+        privilege: Privilege,
+    ) -> Result<Option<PhysicalPage>, Stop> {
+        let part = self.place(linear, 1, AccessKind::Execute, privilege)?;
+        match part.place {
+            Place::Host { .. } => Ok(self.physical_page(part.gpa >> 12)),
+            Place::Lent(_) => Ok(None),
+            Place::Elsewhere(cause) => {
+                self.ask(&part, 0, 1, MemoryAccessKind::Execute, cause, privilege)?;
+                Ok(None)
+            }
+        }
     }
 
     /// Fetches instruction bytes from one page: up to the end of the page or of the buffer, whichever comes first. Gives their number.

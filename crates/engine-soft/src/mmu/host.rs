@@ -145,3 +145,70 @@ pub(crate) unsafe fn copy_to(address: u64, bytes: &[u8]) {
         );
     }
 }
+
+/// REP MOVS upwards, with the host's own semantics of overlap.
+///
+/// # Safety
+/// Both addresses must be host addresses of guest memory that is mapped for `elements * size` bytes.
+pub(crate) unsafe fn repeat_move(to: u64, from: u64, elements: u64, size: u64) {
+    // SAFETY: by contract of this function; the direction flag is clear in Rust code.
+    unsafe {
+        match size {
+            1 => {
+                asm!("rep movsb", inout("rcx") elements => _, inout("rsi") from => _, inout("rdi") to => _, options(nostack, preserves_flags))
+            }
+            2 => {
+                asm!("rep movsw", inout("rcx") elements => _, inout("rsi") from => _, inout("rdi") to => _, options(nostack, preserves_flags))
+            }
+            4 => {
+                asm!("rep movsd", inout("rcx") elements => _, inout("rsi") from => _, inout("rdi") to => _, options(nostack, preserves_flags))
+            }
+            _ => {
+                asm!("rep movsq", inout("rcx") elements => _, inout("rsi") from => _, inout("rdi") to => _, options(nostack, preserves_flags))
+            }
+        }
+    }
+}
+
+/// REP STOS upwards.
+///
+/// # Safety
+/// As [`repeat_move`].
+pub(crate) unsafe fn repeat_store(to: u64, value: u64, elements: u64, size: u64) {
+    // SAFETY: by contract of this function; the direction flag is clear in Rust code.
+    unsafe {
+        match size {
+            1 => {
+                asm!("rep stosb", inout("rcx") elements => _, in("rax") value, inout("rdi") to => _, options(nostack, preserves_flags))
+            }
+            2 => {
+                asm!("rep stosw", inout("rcx") elements => _, in("rax") value, inout("rdi") to => _, options(nostack, preserves_flags))
+            }
+            4 => {
+                asm!("rep stosd", inout("rcx") elements => _, in("rax") value, inout("rdi") to => _, options(nostack, preserves_flags))
+            }
+            _ => {
+                asm!("rep stosq", inout("rcx") elements => _, in("rax") value, inout("rdi") to => _, options(nostack, preserves_flags))
+            }
+        }
+    }
+}
+
+/// Copies 16 bytes by one load and one store.
+///
+/// # Safety
+/// Both addresses must be mapped for 16 bytes: guest memory, or memory that is ours alone.
+#[inline(always)]
+pub(crate) unsafe fn move_16(to: u64, from: u64) {
+    // SAFETY: by contract of this function.
+    unsafe {
+        asm!(
+            "movups {t}, [{from}]",
+            "movups [{to}], {t}",
+            t = out(xmm_reg) _,
+            from = in(reg) from,
+            to = in(reg) to,
+            options(nostack, preserves_flags),
+        );
+    }
+}

@@ -17,7 +17,9 @@ use x86::paging::Privilege;
 
 use physical::PhysicalCache;
 pub(crate) use physical::PhysicalPage;
-use tlb::Tlb;
+use tlb::{Selected, Tlb};
+
+use crate::cpu::Cpu;
 
 /// The translations that a processor holds.
 pub struct Mmu {
@@ -32,40 +34,60 @@ impl Mmu {
         Self { tlb: Tlb::new(), physical: PhysicalCache::new() }
     }
 
-    /// Selects the address space (CR3 with its PCID) and who accesses; `mode` tells code of different modes apart.
-    pub(crate) fn select(&mut self, space: u64, privilege: Privilege, mode: u8) {
-        self.tlb.select(space, privilege, mode);
+    /// Selects the address space (CR3 with its PCID) and who accesses; with `always_miss`, nothing is ever found.
+    pub(crate) fn select(&mut self, space: u64, privilege: Privilege, always_miss: bool) {
+        self.tlb.select(Selected { space, privilege, always_miss });
     }
 
-    /// Forgets everything. Call it by way of `Cpu::flush_*`, which also selects anew.
+    /// Tells address spaces and privileges apart, for what is remembered of code.
+    pub(crate) fn context(&self) -> u64 {
+        self.tlb.context()
+    }
+
+    /// The host address for an access by the current privilege that lies in one page, if it is remembered.
+    #[inline(always)]
+    pub(crate) fn hit(&self, linear: u64, size: usize, write: bool) -> Option<u64> {
+        self.tlb.hit(linear, size, write)
+    }
+}
+
+impl Cpu {
+    /// Forgets all translations.
     pub fn flush_all(&mut self) {
-        self.tlb.flush_all();
+        self.mmu.tlb.flush_all();
+        self.code_context_changed();
     }
 
-    /// Forgets what a load of CR3 forgets.
+    /// Forgets what a load of CR3 forgets. (Global translations go too: more may be forgotten than asked for.)
     pub fn flush_non_global(&mut self) {
-        self.tlb.flush_all();
+        self.flush_all();
     }
 
     /// Forgets the translations with a PCID (the low 12 bits of CR3).
     pub fn flush_space(&mut self, pcid: u16) {
-        self.tlb.flush_space(pcid);
+        self.mmu.tlb.flush_space(pcid);
+        self.code_context_changed();
     }
 
     /// Forgets one page, in all address spaces.
     pub fn flush_page(&mut self, linear: u64) {
-        self.tlb.flush_page(linear);
+        if self.mmu.tlb.flush_page(linear) {
+            self.code_context_changed();
+        } else {
+            self.blocks.forget_page(linear);
+            self.code_pages.forget_page(linear);
+        }
     }
 
-    /// Forgets where jumps lead.
-    pub(crate) fn forget_jumps(&mut self) {
-        self.tlb.forget_jumps();
+    /// Forgets what guest-physical pages are: the space's maps, rights or overlays, or the view, changed.
+    pub(crate) fn flush_physical(&mut self) {
+        self.mmu.physical.clear();
+        self.flush_all();
     }
 
-    /// Forgets what guest-physical pages are: the space's maps, rights or overlays changed.
-    pub(crate) fn forget_physical(&mut self) {
-        self.physical.clear();
-        self.tlb.flush_all();
+    /// Takes away the right to write fast to the page at a host address.
+    pub(crate) fn revoke_writes(&mut self, host: u64) {
+        self.mmu.tlb.revoke_writes(host);
     }
 }
 

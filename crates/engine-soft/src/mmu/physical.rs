@@ -41,8 +41,8 @@ impl PhysicalCache {
         self.objects.clear();
     }
 
-    fn object(&self, id: ObjectId) -> &Arc<MemoryObject> {
-        self.objects.iter().find(|object| object.id() == id).expect("objects of remembered pages are kept")
+    fn object(&self, id: ObjectId) -> Option<&Arc<MemoryObject>> {
+        self.objects.iter().find(|object| object.id() == id)
     }
 }
 
@@ -76,6 +76,11 @@ impl Cpu {
 
     /// The object behind a page that [`Cpu::physical_page`] gave.
     pub(crate) fn object(&self, id: ObjectId) -> &Arc<MemoryObject> {
+        self.mmu.physical.object(id).expect("objects of remembered pages are kept")
+    }
+
+    /// The object, if pages of it are remembered.
+    pub(crate) fn object_if_known(&self, id: ObjectId) -> Option<&Arc<MemoryObject>> {
         self.mmu.physical.object(id)
     }
 }

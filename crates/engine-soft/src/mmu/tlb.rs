@@ -5,6 +5,8 @@
 //! page with the number of the address space in its low 12 bits; a number is not used again until all tables are cleared, so an address space is forgotten by
 //! giving it a new number.
 
+use std::ptr::NonNull;
+
 use x86::paging::Privilege;
 
 pub(crate) const PAGE_MASK: u64 = !0xFFF;
@@ -12,7 +14,9 @@ pub(crate) const PAGE_MASK: u64 = !0xFFF;
 pub(crate) const TLB_ENTRIES: usize = 1024;
 /// Address spaces remembered at a time.
 const SPACES: usize = 8;
-const LAST_NUMBER: u64 = 0xFFE;
+const LAST_NUMBER: u64 = 0xFFD;
+/// The number of no entry: with it every access misses.
+const NEVER: u64 = 0xFFE;
 /// Never equal to a tag: number 0xFFF is not given out.
 const EMPTY: u64 = 0xFFF;
 
@@ -38,18 +42,36 @@ struct Space {
     number: u64,
 }
 
+/// The tables, apart so that fast code reaches them by one pointer.
+type Tables = [[TlbEntry; TLB_ENTRIES]; 3];
+
 pub(super) struct Tlb {
-    /// Which of the tables the current privilege uses.
-    current: usize,
-    /// Number of the current address space.
+    /// The table that the current privilege uses.
+    table: NonNull<TlbEntry>,
+    /// Number of the current address space, or [`NEVER`].
     number: u64,
+    tables: NonNull<Tables>,
     spaces: Vec<Space>,
     next_number: u64,
-    selected: (u64, usize, u8),
-    tables: [Box<[TlbEntry; TLB_ENTRIES]>; 3],
+    /// How often the numbers began anew.
+    generation: u64,
+    selected: Selected,
     /// 2 MiB and 1 GiB regions of which a large page was seen, hashed: forgetting one address there forgets everything.
     large: Box<[u64; 64]>,
 }
+
+/// What decides about the tables in use.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Selected {
+    /// CR3 with its PCID.
+    pub(super) space: u64,
+    pub(super) privilege: Privilege,
+    /// Nothing may hit: every access has to be checked for alignment.
+    pub(super) always_miss: bool,
+}
+
+// SAFETY: the tables belong to this value alone.
+unsafe impl Send for Tlb {}
 
 const fn table_of(privilege: Privilege) -> usize {
     match privilege {
@@ -61,35 +83,55 @@ const fn table_of(privilege: Privilege) -> usize {
 
 impl Tlb {
     pub(super) fn new() -> Self {
-        let table = || Box::new([TlbEntry::EMPTY; TLB_ENTRIES]);
-        Self {
-            current: 1,
+        let tables = vec![[TlbEntry::EMPTY; TLB_ENTRIES]; 3].into_boxed_slice();
+        let tables = NonNull::from(Box::leak(tables)).cast::<Tables>();
+        let selected =
+            Selected { space: 0, privilege: Privilege::Supervisor { ac: false }, always_miss: false };
+        let mut tlb = Self {
+            table: tables.cast(),
             number: 0,
+            tables,
             spaces: Vec::new(),
             next_number: 0,
-            selected: (0, 1, 0),
-            tables: [table(), table(), table()],
+            generation: 0,
+            selected,
             large: Box::new([0; 64]),
-        }
+        };
+        tlb.select(selected);
+        tlb
     }
 
-    pub(super) fn select(&mut self, space: u64, privilege: Privilege, mode: u8) {
-        let table = table_of(privilege);
-        self.selected = (space, table, mode);
-        self.current = table;
-        self.number = match self.spaces.iter().find(|known| known.key == space) {
+    fn tables(&mut self) -> &mut Tables {
+        // SAFETY: allocated in `new`, freed in `drop`, and reached from nowhere else while `self` is borrowed.
+        unsafe { self.tables.as_mut() }
+    }
+
+    /// Tells the spaces and privileges of code apart in the jump cache.
+    pub(super) fn context(&self) -> u64 {
+        self.generation << 16
+            | self.number << 1
+            | u64::from(matches!(self.selected.privilege, Privilege::User))
+    }
+
+    pub(super) fn select(&mut self, selected: Selected) {
+        self.selected = selected;
+        let number = match self.spaces.iter().find(|known| known.key == selected.space) {
             Some(known) => known.number,
-            None => self.new_space(space),
+            None => self.new_space(selected.space),
         };
+        self.number = if selected.always_miss { NEVER } else { number };
+        let table = table_of(selected.privilege);
+        self.table = NonNull::from(&mut self.tables()[table]).cast();
     }
 
     fn new_space(&mut self, key: u64) -> u64 {
         if self.next_number > LAST_NUMBER {
-            for table in &mut self.tables {
+            for table in self.tables() {
                 table.fill(TlbEntry::EMPTY);
             }
             self.spaces.clear();
             self.next_number = 0;
+            self.generation += 1;
         }
         let number = self.next_number;
         self.next_number += 1;
@@ -100,45 +142,44 @@ impl Tlb {
         number
     }
 
-    /// Finds the numbers for the current address space again.
-    fn reselect(&mut self) {
-        let (space, table, mode) = self.selected;
-        self.current = table;
-        self.number = match self.spaces.iter().find(|known| known.key == space) {
-            Some(known) => known.number,
-            None => self.new_space(space),
-        };
-        let _ = mode;
-    }
-
     pub(super) fn flush_all(&mut self) {
         self.spaces.clear();
         self.large.fill(0);
-        self.reselect();
+        self.select(self.selected);
     }
 
     pub(super) fn flush_space(&mut self, pcid: u16) {
         self.spaces.retain(|space| space.key as u16 & 0xFFF != pcid);
-        self.reselect();
+        self.select(self.selected);
     }
 
-    pub(super) fn flush_page(&mut self, linear: u64) {
+    /// Forgets a page; tells whether that took forgetting everything.
+    pub(super) fn flush_page(&mut self, linear: u64) -> bool {
         if self.is_large(linear) {
             self.flush_all();
-            return;
+            return true;
         }
         let index = index_of(linear);
-        for table in &mut self.tables {
+        for table in self.tables() {
             table[index] = TlbEntry::EMPTY;
         }
+        false
     }
 
-    pub(super) fn forget_jumps(&mut self) {}
-
-    /// The host address for an access of `size` bytes, if an entry allows it and it does not cross a page.
+    /// The host address for an access of `size` bytes by the current privilege, if an entry allows it and it does not cross a page.
     #[inline(always)]
+    pub(super) fn hit(&self, linear: u64, size: usize, write: bool) -> Option<u64> {
+        // SAFETY: the index is below the number of entries in the table that `table` points to.
+        let entry = unsafe { self.table.add(index_of(linear)).as_ref() };
+        let tag = linear.wrapping_add(size as u64 - 1) & PAGE_MASK | self.number;
+        let held = if write { entry.write } else { entry.read };
+        (held == tag).then(|| entry.addend.wrapping_add(linear))
+    }
+
+    /// As `hit`, for any privilege.
     pub(super) fn look_up(&self, linear: u64, size: usize, write: bool, privilege: Privilege) -> Option<u64> {
-        let entry = &self.tables[table_of(privilege)][index_of(linear)];
+        // SAFETY: as in `tables`.
+        let entry = unsafe { &self.tables.as_ref()[table_of(privilege)][index_of(linear)] };
         let tag = linear.wrapping_add(size as u64 - 1) & PAGE_MASK | self.number;
         let held = if write { entry.write } else { entry.read };
         (held == tag).then(|| entry.addend.wrapping_add(linear))
@@ -146,9 +187,12 @@ impl Tlb {
 
     /// Enters a page.
     pub(super) fn fill(&mut self, linear: u64, host: u64, read: bool, write: bool, privilege: Privilege) {
+        if self.number == NEVER {
+            return;
+        }
         let page = linear & PAGE_MASK;
         let tag = page | self.number;
-        self.tables[table_of(privilege)][index_of(linear)] = TlbEntry {
+        self.tables()[table_of(privilege)][index_of(linear)] = TlbEntry {
             read: if read { tag } else { EMPTY },
             write: if write { tag } else { EMPTY },
             addend: host.wrapping_sub(page),
@@ -156,11 +200,11 @@ impl Tlb {
         };
     }
 
-    /// Takes the right to write away from every page for which `of` says so (given the host address of the page).
-    pub(super) fn revoke_writes(&mut self, of: impl Fn(u64) -> bool) {
-        for table in &mut self.tables {
+    /// Takes the right to write away from every entry that leads to the page at this host address.
+    pub(super) fn revoke_writes(&mut self, host: u64) {
+        for table in self.tables() {
             for entry in table.iter_mut() {
-                if entry.write != EMPTY && of(entry.addend.wrapping_add(entry.write & PAGE_MASK)) {
+                if entry.write != EMPTY && entry.addend.wrapping_add(entry.write & PAGE_MASK) == host {
                     entry.write = EMPTY;
                 }
             }
@@ -182,6 +226,14 @@ impl Tlb {
     }
 }
 
+impl Drop for Tlb {
+    fn drop(&mut self) {
+        // SAFETY: made from a box of this type in `new`.
+        drop(unsafe { Box::from_raw(self.tables.as_ptr()) });
+    }
+}
+
+#[inline(always)]
 fn index_of(linear: u64) -> usize {
     (linear >> 12) as usize % TLB_ENTRIES
 }
