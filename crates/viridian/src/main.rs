@@ -2,6 +2,7 @@
 //! The `viridian` command: options, threads and glue. It knows every room and is known by none.
 #![forbid(unsafe_code)]
 
+mod features;
 mod options;
 mod refusal;
 mod run;
@@ -31,6 +32,10 @@ fn main() -> ExitCode {
     };
     let outcome = match options.command {
         Command::Run(options) => run::run(&options),
+        Command::Features { markdown } => {
+            print!("{}", features::page(markdown));
+            Ok(Status::Done)
+        }
         Command::Tour { write } => fs::write(&write, guest_programs::TOUR)
             .map_err(|source| Refusal::Write { path: write, source })
             .map(|()| Status::Done),

@@ -24,6 +24,12 @@ pub(crate) struct Options {
 pub(crate) enum Command {
     /// Run a guest: the built-in tour of the interface, a stock Debian, your kernel, or a multiboot program.
     Run(RunOptions),
+    /// List what this build serves, call by call, MSR by MSR, bit by bit; what it does not, and why.
+    Features {
+        /// As a Markdown page.
+        #[arg(long)]
+        markdown: bool,
+    },
     /// Write the built-in tour as a multiboot file, to run it elsewhere.
     Tour {
         /// Where to write it.
@@ -134,6 +140,7 @@ mod tests {
             &["run", "--multiboot", "tour", "--append", "nonce=word", "--module", "environ"],
             &["run", "--hv", "all,-synic", "--engine", "soft"],
             &["tour", "--write", "tour.elf"],
+            &["features", "--markdown"],
         ] {
             parse(words).unwrap_or_else(|error| panic!("{words:?}: {error}"));
         }
