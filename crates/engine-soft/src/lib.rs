@@ -60,3 +60,6 @@ mod vp;
 
 pub use soft_engine::SoftEngine;
 pub use system::SlowInstruction;
+
+#[cfg(test)]
+mod tests;

@@ -111,7 +111,7 @@ impl Cpu {
 
     /// Executes one instruction with all that surrounds it: see [`crate::system`].
     fn step(&mut self) -> Result<(), Stop> {
-        let trap_flag = self.rflags() & rflags::TF != 0;
+        let before = self.rflags();
         if !self.has_completed() {
             system::before_step(self).map_err(Stop::Exception)?;
         }
@@ -128,7 +128,7 @@ impl Cpu {
             Err(Stop::Exception(_)) => self.forget_completed(),
             Ok(()) => {
                 self.forget_completed();
-                if let Some(raised) = system::after_step(self, trap_flag) {
+                if let Some(raised) = system::after_step(self, before) {
                     self.raise(raised);
                 }
             }

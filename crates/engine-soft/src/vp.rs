@@ -9,7 +9,7 @@ use engine::{
 };
 use memory::{Space, ViewId};
 
-use crate::cpu::{Cpu, NewCpuError, Parts, rflags};
+use crate::cpu::{Cpu, NewCpuError, Parts};
 use crate::host_execution::{PointerWidth, RestoreForm, SaveForm};
 use crate::model::Model;
 use crate::shared::{SpaceMembers, VpShared};
@@ -128,11 +128,11 @@ impl EngineVp for SoftVp {
                     self.cpu.events.pending = None;
                     return;
                 }
-                let trap_flag = self.cpu.rflags() & rflags::TF != 0;
+                let before = self.cpu.rflags();
                 let stepped = self.cpu.must_step();
                 self.cpu.rip = self.cpu.next_rip;
                 self.cpu.events.interrupt_shadow = false;
-                if stepped && let Some(raised) = system::after_step(&mut self.cpu, trap_flag) {
+                if stepped && let Some(raised) = system::after_step(&mut self.cpu, before) {
                     self.cpu.raise(raised);
                 }
             }

@@ -278,11 +278,6 @@ impl BlockCache {
     pub(crate) fn forget_page(&mut self, linear: u64) {
         self.jumps.forget_page(linear);
     }
-
-    /// Pages with code.
-    pub(crate) fn pages(&self) -> impl Iterator<Item = CodePlace> {
-        self.pages.keys().copied()
-    }
 }
 
 fn make_stale(block: &BlockRecord, stale: Handler) {

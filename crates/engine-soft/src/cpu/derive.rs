@@ -5,6 +5,7 @@ use engine::SegmentName;
 use x86::paging::{Paging, PagingRegisters, Privilege};
 
 use super::{Cpu, rflags};
+use crate::host_execution::Availability;
 
 /// Default operand and address size of code.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
@@ -133,6 +134,8 @@ impl Cpu {
         let size = if self.is_long_mode() && code & LONG != 0 { 2 } else { u8::from(code & DEFAULT_32 != 0) };
         let stack_32 = if stack & DEFAULT_32 != 0 { Mode::STACK_32 } else { 0 };
         self.mode = Mode(if size == 2 { size } else { size | stack_32 });
+        let control = &self.control;
+        self.availability = Availability::new(control.cr0, control.cr4, self.other_flags, control.xcr0);
         let space =
             if self.control.cr4 & 1 << 17 != 0 { self.control.cr3 } else { self.control.cr3 & !0xFFF };
         let (privilege, always_miss) = (self.privilege(), self.checks_alignment());

@@ -24,7 +24,7 @@ pub use operand::{Operand, gpr_of, segment_of};
 pub use stack::StackCursor;
 
 use crate::block::{BlockCache, CodePages, Op};
-use crate::host_execution::{Extensions, HostFrame, StubCache};
+use crate::host_execution::{Availability, Extensions, HostFrame, StubCache};
 use crate::mmu::Mmu;
 use crate::shared::{Registry, VpShared};
 use crate::stop::Stop;
@@ -149,6 +149,8 @@ pub struct Cpu {
     pub(crate) code_pages: CodePages,
     pub(crate) stubs: StubCache,
     pub(crate) offered: Extensions,
+    /// Which groups of data instructions control registers allow.
+    pub(crate) availability: Availability,
     pub(crate) shared: Arc<VpShared>,
     pub(crate) registry: Arc<Registry>,
 }
@@ -205,6 +207,7 @@ impl Cpu {
             code_pages: CodePages::new(),
             stubs: StubCache::new(parts.offered)?,
             offered: parts.offered,
+            availability: Availability::new(0, 0, 0, 0),
             shared: parts.shared,
             registry: parts.registry,
         };

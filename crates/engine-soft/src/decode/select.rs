@@ -42,10 +42,8 @@ pub(super) fn operation(cpu: &mut Cpu, context: &Context<'_>) -> Made {
     }
     match place(instruction) {
         Placement::Stub(_) => stub(cpu, context),
-        Placement::State(which) => match execute::state_instruction(which) {
-            Some(function) => Made::Slow(Slow::Function(function)),
-            None => undefined(context),
-        },
+        // The system half has these.
+        Placement::State(_) => undefined(context),
         Placement::Interpreter(_) if is_hint(instruction.mnemonic()) => {
             Made::Operation(plain(context.at, instruction.len() as u8, execute::fast::<execute::Nop>))
         }

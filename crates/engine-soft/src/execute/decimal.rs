@@ -77,7 +77,7 @@ bodies! {
             return Err(P::stop(Stop::DIVIDE_ERROR));
         }
         let al = whole(cpu, RAX) & 0xFF;
-        set::<2>(cpu, RAX, (al / base) << 8 | al % base);
+        set::<2>(cpu, RAX, ((al / base) << 8) | (al % base));
         set_flags(cpu, al % base, false, false);
         Ok(())
     }

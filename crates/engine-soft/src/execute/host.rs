@@ -36,12 +36,9 @@ impl Cpu {
         if requirement == Requirement::None {
             return Ok(());
         }
-        let control = self.control();
-        requirement.check(control.cr0, control.cr4, self.rflags(), control.xcr0).map_err(|unavailable| {
-            match unavailable {
-                Unavailable::InvalidOpcode => Stop::INVALID_OPCODE,
-                Unavailable::DeviceNotAvailable => Stop::DEVICE_NOT_AVAILABLE,
-            }
+        self.availability.check(requirement).map_err(|unavailable| match unavailable {
+            Unavailable::InvalidOpcode => Stop::INVALID_OPCODE,
+            Unavailable::DeviceNotAvailable => Stop::DEVICE_NOT_AVAILABLE,
         })
     }
 
@@ -58,7 +55,7 @@ impl Cpu {
 
 fn execute(cpu: &mut Cpu, op: &Op, stub: &Stub) -> Result<(), Stop> {
     cpu.check_requirement(stub.requirement())?;
-    let Some(memory) = stub.memory() else { return run(cpu, op, stub) };
+    let Some(memory) = stub.memory() else { return run(cpu, op, stub).map(drop) };
     let size = usize::from(memory.size);
     let address = Slow::address(cpu, op, size, memory.write)?;
     if memory.alignment > 1 && !address.is_multiple_of(u64::from(memory.alignment)) {
@@ -80,13 +77,14 @@ fn execute(cpu: &mut Cpu, op: &Op, stub: &Stub) -> Result<(), Stop> {
         }
     }
     if !memory.write {
-        return run(cpu, op, stub);
+        return run(cpu, op, stub).map(drop);
     }
     match cpu.mmu.hit(address, size, true) {
         Some(to) => {
-            run(cpu, op, stub)?;
-            // SAFETY: as above.
-            unsafe { copy_out(cpu, to, size) };
+            if run(cpu, op, stub)? {
+                // SAFETY: as above.
+                unsafe { copy_out(cpu, to, size) };
+            }
             Ok(())
         }
         None => write_slowly(cpu, op, stub, memory, address),
@@ -105,7 +103,9 @@ fn write_slowly(
     let privilege = cpu.privilege();
     cpu.probe_write(address, size, privilege)?;
     let (frame, flags) = (cpu.frame.clone(), cpu.flags);
-    run(cpu, op, stub)?;
+    if !run(cpu, op, stub)? {
+        return Ok(());
+    }
     let bytes = cpu.frame.bounce.0;
     let written = cpu.write_bytes(address, &bytes[..size], privilege);
     if written.is_err() {
@@ -115,21 +115,23 @@ fn write_slowly(
     written
 }
 
-fn run(cpu: &mut Cpu, op: &Op, stub: &Stub) -> Result<(), Stop> {
+/// Gives whether the bounce buffer is to be copied out.
+fn run(cpu: &mut Cpu, op: &Op, stub: &Stub) -> Result<bool, Stop> {
     if stub.flags_read() != 0 {
         cpu.frame.rflags = cpu.flags.to_rflags();
     }
     let rip = cpu.rip;
     let data = stub.memory().map(|_| effective_address(cpu, op, 0));
     let opcode = u16::from(op.extra) << 8 | u16::from(op.register);
-    match stub.run(&mut cpu.frame, || X87Site { rip, opcode, data }) {
-        Outcome::Done => {
+    let outcome = stub.run(&mut cpu.frame, || X87Site { rip, opcode, data });
+    match outcome {
+        Outcome::Done | Outcome::DoneWithoutStore => {
             let written = stub.flags_written();
             if written != 0 {
                 let old = cpu.flags.to_rflags();
                 cpu.flags = Flags::from_rflags(old & !written | cpu.frame.rflags & written);
             }
-            Ok(())
+            Ok(outcome == Outcome::Done)
         }
         Outcome::X87Pending => Err(cpu.x87_exception()),
         Outcome::SimdException if cpu.cr4().osxmmexcpt() => {

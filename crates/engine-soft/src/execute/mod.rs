@@ -20,7 +20,6 @@ mod register;
 mod shift;
 mod special;
 mod stack;
-mod state_instruction;
 mod string;
 
 pub(crate) use binary::*;
@@ -36,5 +35,4 @@ pub(crate) use path::{Body, fast, slow};
 pub(crate) use shift::*;
 pub(crate) use special::*;
 pub(crate) use stack::*;
-pub(crate) use state_instruction::state_instruction;
 pub(crate) use string::*;

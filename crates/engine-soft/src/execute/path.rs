@@ -4,7 +4,7 @@
 //! has committed nothing, so the slow path executes the instruction from its start.
 
 use engine::SegmentName;
-use x86::paging::{AccessKind, Privilege};
+use x86::paging::AccessKind;
 
 use super::register::whole;
 use crate::block::{Leave, Op};
@@ -349,9 +349,4 @@ pub(crate) fn finish(cpu: &mut Cpu, result: Result<(), Stop>, next: *const Op) -
             Leave::Stop
         }
     }
-}
-
-/// A privilege for the operation's own accesses, for bodies that leave the paths.
-pub(crate) fn privilege(cpu: &Cpu) -> Privilege {
-    cpu.privilege()
 }

@@ -69,8 +69,6 @@ impl CodeMemory {
             unsafe { libc::munmap(writable.as_ptr().cast(), capacity) };
             return Err(error);
         };
-        // SAFETY: the writable view has `capacity` bytes.
-        unsafe { writable.as_ptr().write_bytes(FILLER, capacity) };
         Ok(Self { writable, executable, capacity, used: Mutex::new(0) })
     }
 
@@ -85,9 +83,15 @@ impl CodeMemory {
         if end > self.capacity {
             return None;
         }
-        *used = end.next_multiple_of(ALIGNMENT);
-        // SAFETY: start..end lies within the writable view, and no one has been told of these bytes.
-        unsafe { self.writable.as_ptr().add(start).copy_from_nonoverlapping(code.as_ptr(), code.len()) };
+        let next = end.next_multiple_of(ALIGNMENT);
+        *used = next;
+        // SAFETY: start..next lies within the writable view, whose size is a multiple of the alignment, and no one has
+        // been told of these bytes.
+        unsafe {
+            let to = self.writable.as_ptr().add(start);
+            to.copy_from_nonoverlapping(code.as_ptr(), code.len());
+            to.add(code.len()).write_bytes(FILLER, next - end);
+        }
         // SAFETY: start < capacity, the size of the executable view.
         Some(unsafe { self.executable.add(start) })
     }

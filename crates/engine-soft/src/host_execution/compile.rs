@@ -9,15 +9,17 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use iced_x86::{
-    Code, CodeSize, Encoder, EncodingKind, IcedError, Instruction, InstructionInfoFactory,
-    MemoryOperand as Address, Mnemonic, OpAccess, OpKind, Register, RflagsBits,
+    Code, CodeSize, CpuidFeature, EncodingKind, IcedError, Instruction, InstructionInfoFactory, Mnemonic,
+    OpAccess, OpKind, Register, RflagsBits,
 };
 use thiserror::Error;
 
 use super::code_memory::{CodeMemory, CodeMemoryError};
+use super::emitter::{Emitter, at};
 use super::extensions::Extensions;
 use super::frame;
 use super::placement::{Border, Placement, extensions_of, place};
+use super::quick_x87::{Quick, QuickShape};
 use super::requirement::Requirement;
 use super::simd_exception::{Entry, TrapSite};
 use super::stub::{MemoryOperand, RegisterSet, Stub};
@@ -112,22 +114,18 @@ impl StubCache {
     }
 
     fn place_code(&mut self, plan: Plan, emitted: &Emitted) -> Result<Stub, CodeMemoryError> {
-        let address = match self.code.append(&emitted.bytes) {
-            Some(address) => address,
-            None => {
-                let fresh = CodeMemory::new(CODE_CAPACITY.max(emitted.bytes.len()))?;
-                self.stubs.clear();
-                self.code = Arc::new(fresh);
-                self.code.append(&emitted.bytes).expect("a fresh code memory holds one stub")
+        let (entry, address) = self.append(&emitted.bytes)?;
+        let code = Arc::clone(&self.code);
+        let quick = match plan.quick.zip(emitted.quick.as_ref()) {
+            Some((shape, bytes)) => {
+                let (entry, _) = self.append(bytes)?;
+                Some(Quick { shape, entry, _code: Arc::clone(&self.code) })
             }
+            None => None,
         };
-        // SAFETY: the address is that of `emitted` in executable memory, code which follows the System V calling
-        // convention and takes a frame's address; the stub keeps the memory mapped.
-        let entry = unsafe { std::mem::transmute::<*mut u8, Entry>(address.as_ptr()) };
-        let at = |offset| address.as_ptr() as usize + offset;
         Ok(Stub {
             entry,
-            trap_site: TrapSite { instruction: at(emitted.body), exit: at(emitted.trap_exit) },
+            trap_site: TrapSite { instruction: address + emitted.body, exit: address + emitted.trap_exit },
             border: plan.border,
             requirement: plan.requirement,
             memory: plan.memory,
@@ -136,8 +134,25 @@ impl StubCache {
             flags_read: plan.flags_read,
             flags_written: plan.flags_written,
             has_x87_site: plan.requirement == Requirement::X87,
-            _code: Arc::clone(&self.code),
+            quick,
+            _code: code,
         })
+    }
+
+    /// Makes emitted code executable, in [`Self::code`]. Whoever keeps the entry must keep that, too.
+    fn append(&mut self, bytes: &[u8]) -> Result<(Entry, usize), CodeMemoryError> {
+        let address = match self.code.append(bytes) {
+            Some(address) => address,
+            None => {
+                self.code = Arc::new(CodeMemory::new(CODE_CAPACITY)?);
+                self.stubs.clear();
+                self.code.append(bytes).expect("a fresh code memory holds one stub")
+            }
+        };
+        // SAFETY: the address is that of executable code from this module, which follows the System V calling
+        // convention and takes a frame's address; a stub keeps the memory mapped.
+        let entry = unsafe { std::mem::transmute::<*mut u8, Entry>(address.as_ptr()) };
+        Ok((entry, address.as_ptr() as usize))
     }
 }
 
@@ -154,6 +169,7 @@ struct Plan {
     flags_written: u64,
     /// The host register for each guest register that is used.
     host_gprs: [Register; 16],
+    quick: Option<QuickShape>,
 }
 
 /// Host registers that a callee may clobber and that no instruction uses without naming them.
@@ -186,7 +202,11 @@ impl Plan {
             flags_read: status_flags(instruction.rflags_read()),
             flags_written: status_flags(instruction.rflags_modified() & !instruction.rflags_undefined()),
             host_gprs: [Register::None; 16],
+            quick: None,
         };
+        if plan.requirement == Requirement::X87 {
+            plan.quick = QuickShape::of(instruction, information.used_registers());
+        }
         for used in information.used_registers() {
             let register = used.register();
             let (all, written) = if register.is_gpr() {
@@ -280,23 +300,8 @@ impl Plan {
             }
             Border::General | Border::Vector | Border::Avx => {}
         }
-        if self.flags_read != 0 {
-            code.load_flags(self.flags_read)?;
-        }
-        for guest in self.gprs_used.iter() {
-            code.load(Code::Mov_r64_rm64, self.host_gprs[guest], frame::GPRS + 8 * guest)?;
-        }
         self.move_vectors(&mut code, self.vectors_used, Direction::ToHost)?;
-
-        let body = code.position;
-        code.emit(&self.body(with_bounce))?;
-
-        for guest in self.gprs_written.iter() {
-            code.store(Code::Mov_rm64_r64, frame::GPRS + 8 * guest, self.host_gprs[guest])?;
-        }
-        if self.flags_written != 0 {
-            code.store_flags(self.flags_written)?;
-        }
+        let body = self.emit_body(&mut code, with_bounce)?;
         self.move_vectors(&mut code, self.vectors_written, Direction::ToFrame)?;
         if self.border == Border::Legacy {
             code.memory(Code::Fxsave64_m512byte, frame::VECTOR)?;
@@ -310,7 +315,32 @@ impl Plan {
             code.memory(Code::Stmxcsr_m32, frame::VECTOR + MXCSR)?;
             self.restore_host(&mut code, uses_mxcsr)?;
         }
-        Ok(Emitted { bytes: code.finish(), body, trap_exit })
+        Ok(Emitted { bytes: code.finish(), body, trap_exit, quick: self.emit_quick(with_bounce)? })
+    }
+
+    /// Emits the instruction with its general registers and flags around it; returns the instruction's offset.
+    fn emit_body(&self, code: &mut Emitter, with_bounce: &Instruction) -> Result<usize, IcedError> {
+        if self.flags_read != 0 {
+            code.load_flags(self.flags_read)?;
+        }
+        for guest in self.gprs_used.iter() {
+            code.load(Code::Mov_r64_rm64, self.host_gprs[guest], frame::GPRS + 8 * guest)?;
+        }
+        let body = code.position;
+        code.emit(&self.body(with_bounce))?;
+        for guest in self.gprs_written.iter() {
+            code.store(Code::Mov_rm64_r64, frame::GPRS + 8 * guest, self.host_gprs[guest])?;
+        }
+        if self.flags_written != 0 {
+            code.store_flags(self.flags_written)?;
+        }
+        Ok(body)
+    }
+
+    /// The quick form's code, if there is one.
+    fn emit_quick(&self, with_bounce: &Instruction) -> Result<Option<Vec<u8>>, IcedError> {
+        let emit = |shape: QuickShape| shape.emit(|code| self.emit_body(code, with_bounce).map(drop));
+        self.quick.map(emit).transpose()
     }
 
     /// Leaves host state as the calling convention wants it, and returns.
@@ -371,65 +401,7 @@ struct Emitted {
     bytes: Vec<u8>,
     body: usize,
     trap_exit: usize,
-}
-
-/// Encodes instructions one after the other. None depends on its address.
-struct Emitter {
-    encoder: Encoder,
-    position: usize,
-}
-
-impl Emitter {
-    fn new() -> Self {
-        Self { encoder: Encoder::new(64), position: 0 }
-    }
-
-    fn finish(mut self) -> Vec<u8> {
-        self.encoder.take_buffer()
-    }
-
-    fn emit(&mut self, instruction: &Instruction) -> Result<(), IcedError> {
-        self.position += self.encoder.encode(instruction, 0)?;
-        Ok(())
-    }
-
-    fn memory(&mut self, code: Code, offset: usize) -> Result<(), IcedError> {
-        self.emit(&Instruction::with1(code, at(offset))?)
-    }
-
-    fn load(&mut self, code: Code, register: Register, offset: usize) -> Result<(), IcedError> {
-        self.emit(&Instruction::with2(code, register, at(offset))?)
-    }
-
-    fn store(&mut self, code: Code, offset: usize, register: Register) -> Result<(), IcedError> {
-        self.emit(&Instruction::with2(code, at(offset), register)?)
-    }
-
-    /// Loads the flags in `mask` from the frame and clears every other flag that user code can change, DF, TF and
-    /// AC among them. Uses RAX.
-    fn load_flags(&mut self, mask: u64) -> Result<(), IcedError> {
-        self.load(Code::Mov_r32_rm32, Register::EAX, frame::RFLAGS)?;
-        self.emit(&Instruction::with2(Code::And_EAX_imm32, Register::EAX, mask as u32)?)?;
-        self.emit(&Instruction::with1(Code::Push_r64, Register::RAX)?)?;
-        self.emit(&Instruction::with(Code::Popfq))
-    }
-
-    /// Stores the flags in `mask` into the frame and leaves its others. Uses RAX and RCX.
-    fn store_flags(&mut self, mask: u64) -> Result<(), IcedError> {
-        let others = !(mask as u32);
-        self.emit(&Instruction::with(Code::Pushfq))?;
-        self.emit(&Instruction::with1(Code::Pop_r64, Register::RAX)?)?;
-        self.load(Code::Mov_r32_rm32, Register::ECX, frame::RFLAGS)?;
-        self.emit(&Instruction::with2(Code::And_EAX_imm32, Register::EAX, mask as u32)?)?;
-        self.emit(&Instruction::with2(Code::And_rm32_imm32, Register::ECX, others)?)?;
-        self.emit(&Instruction::with2(Code::Or_r32_rm32, Register::EAX, Register::ECX)?)?;
-        self.store(Code::Mov_rm32_r32, frame::RFLAGS, Register::EAX)
-    }
-}
-
-/// `[rdi + offset]`: a place in the frame.
-fn at(offset: usize) -> Address {
-    Address::with_base_displ(Register::RDI, offset as i64)
+    quick: Option<Vec<u8>>,
 }
 
 /// `instruction` for 64-bit mode, with its memory operand (if it has one) at `offset` of the frame.
@@ -478,7 +450,7 @@ fn writes(access: OpAccess) -> bool {
 }
 
 /// The decoder's flag bits as bits of RFLAGS; x87 condition codes are not among them.
-fn status_flags(decoder_bits: u32) -> u64 {
+pub(super) fn status_flags(decoder_bits: u32) -> u64 {
     [
         (RflagsBits::CF, 0),
         (RflagsBits::PF, 2),
@@ -501,7 +473,9 @@ fn alignment(instruction: &Instruction, size: u8) -> u8 {
             M::Vmovaps | M::Vmovapd | M::Vmovdqa | M::Vmovntps | M::Vmovntpd | M::Vmovntdq | M::Vmovntdqa
         )
     } else {
+        // SHA instructions fault on Intel processors and not on AMD's; here they do not, which harms no one.
         size == 16
+            && instruction.cpuid_features() != [CpuidFeature::SHA]
             && !matches!(
                 instruction.mnemonic(),
                 M::Movups
@@ -510,6 +484,8 @@ fn alignment(instruction: &Instruction, size: u8) -> u8 {
                     | M::Lddqu
                     | M::Pcmpestri
                     | M::Pcmpestrm
+                    | M::Pcmpestri64
+                    | M::Pcmpestrm64
                     | M::Pcmpistri
                     | M::Pcmpistrm
             )

@@ -32,6 +32,8 @@ pub struct HostFrame {
     host_mxcsr: u32,
     /// The host's x87 control word while a stub runs.
     host_fcw: u16,
+    /// The host's x87 status word right after the quick form of an x87 instruction.
+    host_fsw: u16,
     /// The memory operand of the instruction, from byte 0.
     pub bounce: Bounce,
     /// x87, MMX, XMM and YMM registers with their control and status words.
@@ -47,9 +49,17 @@ impl HostFrame {
             rflags: 0,
             host_mxcsr: 0,
             host_fcw: 0,
+            host_fsw: 0,
             bounce: Bounce([0; 64]),
             vector: VectorState::initial(),
         }
+    }
+}
+
+impl HostFrame {
+    #[inline]
+    pub(super) fn host_fsw(&self) -> u16 {
+        self.host_fsw
     }
 }
 
@@ -63,6 +73,7 @@ pub(super) const GPRS: usize = offset_of!(HostFrame, gprs);
 pub(super) const RFLAGS: usize = offset_of!(HostFrame, rflags);
 pub(super) const HOST_MXCSR: usize = offset_of!(HostFrame, host_mxcsr);
 pub(super) const HOST_FCW: usize = offset_of!(HostFrame, host_fcw);
+pub(super) const HOST_FSW: usize = offset_of!(HostFrame, host_fsw);
 pub(super) const BOUNCE: usize = offset_of!(HostFrame, bounce);
 pub(super) const VECTOR: usize = offset_of!(HostFrame, vector);
 

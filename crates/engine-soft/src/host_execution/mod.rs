@@ -10,9 +10,9 @@
 //! 1. [`place`] says who executes an instruction: a stub, one of the functions on [`VectorState`] (control
 //!    and save instructions, whose results must not show host addresses), or the interpreter.
 //! 2. [`StubCache::compile`] gives the [`Stub`], once per decoded instruction.
-//! 3. At each execution: [`Requirement::check`] (`#UD`, `#NM`), copy the memory operand into
+//! 3. At each execution: [`Availability::check`] (`#UD`, `#NM`), copy the memory operand into
 //!    [`HostFrame::bounce`] if the stub reads it, [`Stub::run`], and on [`Outcome::Done`] copy it out if the stub
-//!    writes it. A copy in should be one host store as wide as the operand, or the stub's load waits for
+//!    writes it; on [`Outcome::DoneWithoutStore`] do not. A copy in should be one host store as wide as the operand, or the stub's load waits for
 //!    several stores to leave the store buffer.
 //!
 //! The border is strict. Guest MXCSR, x87 state and vector registers are in host registers only inside a stub. On
@@ -24,10 +24,12 @@
 
 mod code_memory;
 mod compile;
+mod emitter;
 mod extensions;
 mod frame;
 mod fxsave;
 mod placement;
+mod quick_x87;
 mod requirement;
 mod simd_exception;
 mod stub;
@@ -44,7 +46,7 @@ pub use extensions::Extensions;
 pub use frame::{Bounce, HostFrame, STATUS_FLAGS};
 pub use fxsave::PointerWidth;
 pub use placement::{Border, Placement, StateInstruction, place};
-pub use requirement::{Requirement, Unavailable};
+pub use requirement::{Availability, Requirement, Unavailable};
 pub use stub::{MemoryOperand, Outcome, RegisterSet, Stub, X87Site};
 pub use vector_state::{InvalidMxcsr, VectorState};
 pub use x87_control::Environment;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! When control registers forbid an instruction group.
 
-use iced_x86::{CpuidFeature, EncodingKind, Instruction};
+use iced_x86::{CpuidFeature, EncodingKind, Instruction, Mnemonic};
 
 use super::placement::{Border, StateInstruction};
 
@@ -46,38 +46,76 @@ pub enum Unavailable {
     DeviceNotAvailable,
 }
 
-impl Requirement {
-    /// Checks the requirement. `#UD` goes before `#NM`.
-    ///
-    /// Whether it holds changes only with the four registers, so an interpreter may keep the answers of all
-    /// requirements in a byte that it computes at each change.
+/// What the control registers allow: the answers for all requirements, worked out once at each change of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Availability {
+    /// Bit n: requirement n raises `#UD`.
+    invalid: u16,
+    /// Bit n: requirement n raises `#NM`, unless it raises `#UD`.
+    absent: u16,
+}
+
+impl Availability {
+    /// What these values of CR0, CR4, RFLAGS (only VM counts) and XCR0 allow.
+    pub const fn new(cr0: u64, cr4: u64, rflags: u64, xcr0: u64) -> Self {
+        const fn set(condition: bool, requirements: &[Requirement]) -> u16 {
+            let mut bits = 0;
+            let mut index = 0;
+            while condition && index < requirements.len() {
+                bits |= requirements[index].bit();
+                index += 1;
+            }
+            bits
+        }
+        use Requirement as R;
+        let emulated = cr0 & CR0_EM != 0;
+        let switched = cr0 & CR0_TS != 0;
+        let no_sse = cr4 & CR4_OSFXSR == 0;
+        let no_xsave = cr4 & CR4_OSXSAVE == 0;
+        let no_avx = xcr0 & XCR0_SSE_AND_AVX != XCR0_SSE_AND_AVX;
+        // VEX encodings are invalid in real-address and virtual-8086 mode.
+        let no_vex = cr0 & CR0_PE == 0 || rflags & RFLAGS_VM != 0;
+        Self {
+            invalid: set(emulated, &[R::Mmx, R::Sse, R::Fxsave])
+                | set(no_sse, &[R::Sse])
+                | set(no_xsave, &[R::Xsave, R::Avx])
+                | set(no_avx, &[R::Avx])
+                | set(no_vex, &[R::Avx, R::VexGeneral]),
+            absent: set(switched, &[R::X87, R::Mmx, R::Sse, R::Fxsave, R::Xsave, R::Avx])
+                | set(emulated, &[R::X87])
+                | set(switched && cr0 & CR0_MP != 0, &[R::Wait]),
+        }
+    }
+
+    /// Checks `requirement`. `#UD` goes before `#NM`.
     ///
     /// # Errors
     ///
     /// The fault that the instruction raises.
-    pub fn check(self, cr0: u64, cr4: u64, rflags: u64, xcr0: u64) -> Result<(), Unavailable> {
-        let invalid = match self {
-            Self::None | Self::X87 | Self::Wait => false,
-            Self::Mmx | Self::Fxsave => cr0 & CR0_EM != 0,
-            Self::Sse => cr0 & CR0_EM != 0 || cr4 & CR4_OSFXSR == 0,
-            Self::Xsave => cr4 & CR4_OSXSAVE == 0,
-            Self::Avx => {
-                !vex_allowed(cr0, rflags)
-                    || cr4 & CR4_OSXSAVE == 0
-                    || xcr0 & XCR0_SSE_AND_AVX != XCR0_SSE_AND_AVX
-            }
-            Self::VexGeneral => !vex_allowed(cr0, rflags),
-        };
-        if invalid {
-            return Err(Unavailable::InvalidOpcode);
+    #[inline]
+    pub const fn check(self, requirement: Requirement) -> Result<(), Unavailable> {
+        if (self.invalid | self.absent) & requirement.bit() == 0 {
+            Ok(())
+        } else if self.invalid & requirement.bit() != 0 {
+            Err(Unavailable::InvalidOpcode)
+        } else {
+            Err(Unavailable::DeviceNotAvailable)
         }
-        let absent = match self {
-            Self::None | Self::VexGeneral => false,
-            Self::X87 => cr0 & (CR0_EM | CR0_TS) != 0,
-            Self::Wait => cr0 & (CR0_MP | CR0_TS) == CR0_MP | CR0_TS,
-            Self::Mmx | Self::Sse | Self::Fxsave | Self::Xsave | Self::Avx => cr0 & CR0_TS != 0,
-        };
-        if absent { Err(Unavailable::DeviceNotAvailable) } else { Ok(()) }
+    }
+}
+
+impl Requirement {
+    const fn bit(self) -> u16 {
+        1 << self as u16
+    }
+
+    /// Checks the requirement once; for every execution of an instruction, keep an [`Availability`].
+    ///
+    /// # Errors
+    ///
+    /// The fault that the instruction raises.
+    pub const fn check(self, cr0: u64, cr4: u64, rflags: u64, xcr0: u64) -> Result<(), Unavailable> {
+        Availability::new(cr0, cr4, rflags, xcr0).check(self)
     }
 
     /// The requirement of an instruction that a stub executes.
@@ -93,7 +131,7 @@ impl Requirement {
                 let x87 = [CpuidFeature::FPU, CpuidFeature::FPU287, CpuidFeature::FPU387];
                 if features.iter().any(|feature| x87.contains(feature)) {
                     Self::X87
-                } else if names_xmm(instruction) {
+                } else if names_xmm(instruction) || converts_from_xmm(instruction) {
                     Self::Sse
                 } else {
                     Self::Mmx
@@ -127,9 +165,12 @@ fn names_xmm(instruction: &Instruction) -> bool {
     (0..instruction.op_count()).any(|operand| instruction.op_register(operand).is_xmm())
 }
 
-/// VEX encodings are invalid in real-address and virtual-8086 mode.
-fn vex_allowed(cr0: u64, rflags: u64) -> bool {
-    cr0 & CR0_PE != 0 && rflags & RFLAGS_VM == 0
+/// Conversions of SSE's whose memory operand stands for an XMM register.
+fn converts_from_xmm(instruction: &Instruction) -> bool {
+    matches!(
+        instruction.mnemonic(),
+        Mnemonic::Cvtps2pi | Mnemonic::Cvttps2pi | Mnemonic::Cvtpd2pi | Mnemonic::Cvttpd2pi
+    )
 }
 
 #[cfg(test)]
@@ -178,5 +219,32 @@ mod tests {
         }
         assert_eq!(R::Avx.check(CR0_PE, OS, RFLAGS_VM, 7), Err(Ud));
         assert_eq!(R::VexGeneral.check(CR0_PE, OS, RFLAGS_VM, 7), Err(Ud));
+    }
+
+    #[test]
+    fn instructions_have_the_requirement_of_their_group() {
+        use crate::host_execution::{Extensions, StubCache};
+        use iced_x86::{Decoder, DecoderOptions};
+        let mut cache = StubCache::new(Extensions::of_host()).expect("a cache for this host");
+        let cases: [(&str, &[u8], Requirement); 13] = [
+            ("mfence", &[0x0F, 0xAE, 0xF0], Requirement::None),
+            ("movnti [rbx], eax", &[0x0F, 0xC3, 0x03], Requirement::None),
+            ("fadd st, st(1)", &[0xD8, 0xC1], Requirement::X87),
+            ("fcmovb st, st(1)", &[0xDA, 0xC1], Requirement::X87),
+            ("paddb mm0, mm1", &[0x0F, 0xFC, 0xC1], Requirement::Mmx),
+            ("pshufw mm0, mm1, 1", &[0x0F, 0x70, 0xC1, 1], Requirement::Mmx),
+            ("emms", &[0x0F, 0x77], Requirement::Mmx),
+            ("pmovmskb eax, mm0", &[0x0F, 0xD7, 0xC0], Requirement::Mmx),
+            ("cvtps2pi mm0, [rbx]", &[0x0F, 0x2D, 0x03], Requirement::Sse),
+            ("cvtpi2ps xmm0, [rbx]", &[0x0F, 0x2A, 0x03], Requirement::Sse),
+            ("movdq2q mm0, xmm1", &[0xF2, 0x0F, 0xD6, 0xC1], Requirement::Sse),
+            ("movntps [rbx], xmm0", &[0x0F, 0x2B, 0x03], Requirement::Sse),
+            ("pmovmskb eax, xmm0", &[0x66, 0x0F, 0xD7, 0xC0], Requirement::Sse),
+        ];
+        for (text, bytes, requirement) in cases {
+            let instruction = Decoder::with_ip(64, bytes, 0, DecoderOptions::NONE).decode();
+            let stub = cache.compile(&instruction).expect("the baseline compiles");
+            assert_eq!(stub.requirement(), requirement, "{text}");
+        }
     }
 }

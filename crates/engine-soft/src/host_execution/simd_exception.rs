@@ -8,8 +8,10 @@
 //!
 //! A process that never meets such a guest never gets the handler. It acts only on a thread which is inside
 //! [`call`], at the very address announced there; every other SIGFPE goes to the handler that was there before.
-//! It runs on the alternate stack if the thread has one. A thread that blocks SIGFPE must not run guests: the
-//! kernel ends a process whose thread traps with the signal blocked.
+//! It runs on the alternate stack if the thread has one.
+//!
+//! The kernel ends a process whose thread traps with SIGFPE blocked, and worker threads often block all signals. So a
+//! thread that has it blocked when it first comes here gets it unblocked around each of these calls.
 
 use std::cell::Cell;
 use std::io;
@@ -33,6 +35,8 @@ struct Announcement {
     instruction: Cell<usize>,
     exit: Cell<usize>,
     trapped: Cell<bool>,
+    /// Whether this thread blocks SIGFPE, once that is known.
+    blocked: Cell<Option<bool>>,
 }
 
 /// No code is at this address.
@@ -40,7 +44,12 @@ const NOWHERE: usize = 0;
 
 thread_local! {
     static ANNOUNCEMENT: Announcement = const {
-        Announcement { instruction: Cell::new(NOWHERE), exit: Cell::new(NOWHERE), trapped: Cell::new(false) }
+        Announcement {
+            instruction: Cell::new(NOWHERE),
+            exit: Cell::new(NOWHERE),
+            trapped: Cell::new(false),
+            blocked: Cell::new(None),
+        }
     };
 }
 
@@ -57,6 +66,11 @@ thread_local! {
 pub(super) unsafe fn call(entry: Entry, frame: &mut HostFrame, site: TrapSite) -> bool {
     install();
     ANNOUNCEMENT.with(|announcement| {
+        let blocked = announcement.blocked.get().unwrap_or_else(sigfpe_is_blocked);
+        announcement.blocked.set(Some(blocked));
+        if blocked {
+            change_sigfpe_mask(libc::SIG_UNBLOCK);
+        }
         announcement.trapped.set(false);
         announcement.exit.set(site.exit);
         announcement.instruction.set(site.instruction);
@@ -64,8 +78,30 @@ pub(super) unsafe fn call(entry: Entry, frame: &mut HostFrame, site: TrapSite) -
         // written before it and read after it.
         unsafe { entry(frame) };
         announcement.instruction.set(NOWHERE);
+        if blocked {
+            change_sigfpe_mask(libc::SIG_BLOCK);
+        }
         announcement.trapped.get()
     })
+}
+
+fn sigfpe_is_blocked() -> bool {
+    // SAFETY: an all-zero signal set is a valid value; the calls read the thread's mask into it and look at it.
+    unsafe {
+        let mut mask: libc::sigset_t = std::mem::zeroed();
+        libc::pthread_sigmask(libc::SIG_BLOCK, std::ptr::null(), &raw mut mask) == 0
+            && libc::sigismember(&raw const mask, libc::SIGFPE) == 1
+    }
+}
+
+fn change_sigfpe_mask(how: libc::c_int) {
+    // SAFETY: as above; changes only SIGFPE in this thread's mask.
+    unsafe {
+        let mut mask: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut mask);
+        libc::sigaddset(&raw mut mask, libc::SIGFPE);
+        libc::pthread_sigmask(how, &raw const mask, std::ptr::null_mut());
+    }
 }
 
 static PREVIOUS: OnceLock<libc::sigaction> = OnceLock::new();

@@ -6,8 +6,10 @@ use std::sync::Arc;
 use super::code_memory::CodeMemory;
 use super::frame::HostFrame;
 use super::placement::Border;
+use super::quick_x87::Quick;
 use super::requirement::Requirement;
 use super::simd_exception::{self, Entry, TrapSite};
+use super::vector_state::EXCEPTIONS;
 
 /// A set of general registers: bit n for register n in the order of [`HostFrame::gprs`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -60,6 +62,9 @@ pub struct X87Site {
 pub enum Outcome {
     /// Executed; results are in the frame.
     Done,
+    /// Executed as far as it goes: an x87 store raised an unmasked exception, which is now pending. Registers in the
+    /// frame are right, but the memory operand is not written and must not be copied out.
+    DoneWithoutStore,
     /// Not executed: an unmasked x87 exception is pending. `#MF` if CR0.NE is set, else FERR#.
     X87Pending,
     /// Not executed: an unmasked SIMD floating-point exception. MXCSR's flags are as hardware sets them, nothing
@@ -80,6 +85,7 @@ pub struct Stub {
     pub(super) flags_read: u64,
     pub(super) flags_written: u64,
     pub(super) has_x87_site: bool,
+    pub(super) quick: Option<Quick>,
     /// Keeps the code mapped.
     pub(super) _code: Arc<CodeMemory>,
 }
@@ -153,12 +159,29 @@ impl Stub {
         if frame.vector.x87_exception_pending() {
             return Outcome::X87Pending;
         }
+        if let Some(quick) = &self.quick
+            && quick.shape.fits(&frame.vector)
+            && host_masks_x87_exceptions()
+        {
+            // SAFETY: as for `call`; in the quick form, no x87 exception is unmasked.
+            unsafe { (quick.entry)(frame) };
+            quick.shape.finish(frame);
+            if let Some(site) = site {
+                let data = site.data.unwrap_or(frame.vector.fdp);
+                frame.vector.set_x87_pointers(site.opcode, site.rip, data);
+            }
+            return Outcome::Done;
+        }
         let (fop, fip, fdp) = (frame.vector.fop, frame.vector.fip, frame.vector.fdp);
-        let outcome = if frame.vector.simd_exceptions_masked() {
+        let outcome = if let Some(size) = self.x87_store()
+            && !frame.vector.x87_exceptions_masked()
+        {
+            self.call_unmasked_store(frame, size)
+        } else if !self.has_x87_site && !frame.vector.simd_exceptions_masked() {
+            self.call_unmasked(frame)
+        } else {
             self.call(frame);
             Outcome::Done
-        } else {
-            self.call_unmasked(frame)
         };
         // The host's FXSAVE left its own pointers and mask.
         frame.vector.host_mxcsr_mask = 0;
@@ -167,6 +190,31 @@ impl Stub {
             None => frame.vector.set_x87_pointers(fop, fip, fdp),
         }
         outcome
+    }
+
+    /// Bytes that this instruction stores, if it is an x87 store.
+    fn x87_store(&self) -> Option<usize> {
+        self.memory.filter(|memory| memory.write && self.has_x87_site).map(|memory| memory.size.into())
+    }
+
+    /// Runs an x87 store which may raise an unmasked exception. Hardware then stores for some exceptions and not for
+    /// others. If one was raised, a second run from the same state over other bytes tells which.
+    #[cold]
+    #[inline(never)]
+    fn call_unmasked_store(&self, frame: &mut HostFrame, size: usize) -> Outcome {
+        let before = frame.vector.clone();
+        self.call(frame);
+        if !frame.vector.x87_exception_pending() {
+            return Outcome::Done;
+        }
+        let first = frame.bounce;
+        let inverted = first.0.map(|byte| !byte);
+        frame.bounce.0 = inverted;
+        frame.vector = before;
+        self.call(frame);
+        let untouched = frame.bounce.0[..size] == inverted[..size];
+        frame.bounce = first;
+        if untouched { Outcome::DoneWithoutStore } else { Outcome::Done }
     }
 
     #[inline]
@@ -187,4 +235,14 @@ impl Stub {
             Outcome::Done
         }
     }
+}
+
+/// Whether the host program masks all x87 exceptions, as almost all do. If not, exception flags must not be left in the
+/// host's status word, as quick forms leave them.
+#[inline]
+fn host_masks_x87_exceptions() -> bool {
+    let mut fcw = 0_u16;
+    // SAFETY: stores two bytes into a local.
+    unsafe { std::arch::asm!("fnstcw [{}]", in(reg) &raw mut fcw, options(nostack, preserves_flags)) };
+    fcw & EXCEPTIONS == EXCEPTIONS
 }

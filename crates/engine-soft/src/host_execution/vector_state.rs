@@ -183,6 +183,11 @@ impl VectorState {
         self.fsw & !self.fcw & EXCEPTIONS != 0
     }
 
+    /// Whether FCW masks all six x87 exceptions.
+    pub(super) fn x87_exceptions_masked(&self) -> bool {
+        self.fcw & EXCEPTIONS == EXCEPTIONS
+    }
+
     /// Whether MXCSR masks all six SIMD floating-point exceptions.
     #[inline]
     pub(super) fn simd_exceptions_masked(&self) -> bool {
@@ -230,8 +235,13 @@ impl std::fmt::Debug for VectorState {
     }
 }
 
+pub(super) const FCW: usize = offset_of!(VectorState, fcw);
+pub(super) const FSW: usize = offset_of!(VectorState, fsw);
+pub(super) const ST: usize = offset_of!(VectorState, st);
 pub(super) const MXCSR: usize = offset_of!(VectorState, mxcsr);
 pub(super) const XMM: usize = offset_of!(VectorState, xmm);
 pub(super) const YMM_HIGH: usize = offset_of!(VectorState, ymm_high);
 
-const _: () = assert!(MXCSR == 24 && XMM == 160 && YMM_HIGH == 576 && size_of::<VectorState>() == 832);
+const _: () = assert!(
+    FSW == 2 && ST == 32 && MXCSR == 24 && XMM == 160 && YMM_HIGH == 576 && size_of::<VectorState>() == 832
+);

@@ -91,7 +91,8 @@ impl VectorState {
         mut write: impl FnMut(usize, &[u8]) -> Result<(), E>,
     ) -> Result<(), E> {
         let compacted = matches!(form, SaveForm::Xsavec | SaveForm::Xsaves);
-        let xinuse = self.xinuse();
+        // Only the compacted forms, and XGETBV, count MXCSR as SSE state.
+        let xinuse = if compacted { self.xinuse() } else { self.components_in_use() };
         let saved = if form == SaveForm::Xsave { rfbm } else { rfbm & xinuse };
         let mxcsr_saved = if compacted { saved & SSE != 0 } else { rfbm & (SSE | AVX) != 0 };
         if saved & X87 != 0 {

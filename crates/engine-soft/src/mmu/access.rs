@@ -409,8 +409,3 @@ impl Cpu {
         Ok(size)
     }
 }
-impl Cpu {
-    pub(crate) fn bytes_at_rip(&mut self) -> ([u8; 15], u8) {
-        ([0; 15], 0)
-    }
-}

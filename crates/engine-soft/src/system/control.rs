@@ -112,13 +112,13 @@ fn set_cr3(cpu: &mut Cpu, value: u64) -> Result<(), Stop> {
     if tagged {
         cpu.set_control(ControlRegisters { cr3: value, ..old });
         if !keeps {
-            cpu.mmu.flush_space((value & 0xFFF) as u16);
+            cpu.flush_space((value & 0xFFF) as u16);
             cpu.derive();
         }
     } else {
         // A load of the same value flushes as well, which `set_control` does not see.
         if old.cr3 == value {
-            cpu.mmu.flush_non_global();
+            cpu.flush_non_global();
         }
         cpu.set_control(ControlRegisters { cr3: value, ..old });
     }

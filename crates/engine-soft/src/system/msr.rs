@@ -31,8 +31,8 @@ pub(super) fn rdmsr(cpu: &mut Cpu, _instruction: &Instruction) -> Result<Next, S
         msr::IA32_LSTAR => msrs.lstar,
         msr::IA32_CSTAR => msrs.cstar,
         msr::IA32_FMASK => msrs.sfmask,
-        msr::IA32_FS_BASE => cpu.frame.slots[slot::FS_BASE - 16],
-        msr::IA32_GS_BASE => cpu.frame.slots[slot::GS_BASE - 16],
+        msr::IA32_FS_BASE => cpu.frame.slots[slot::FS_BASE],
+        msr::IA32_GS_BASE => cpu.frame.slots[slot::GS_BASE],
         msr::IA32_KERNEL_GS_BASE => msrs.kernel_gs_base,
         msr::IA32_TSC_AUX => msrs.tsc_aux,
         number => cpu.external(ExitReason::ReadMsr { number })?,
@@ -131,7 +131,7 @@ pub(super) fn swapgs(cpu: &mut Cpu, _instruction: &Instruction) -> Result<Next, 
     }
     require_kernel(cpu)?;
     let base = cpu.msrs.kernel_gs_base;
-    cpu.msrs.kernel_gs_base = cpu.frame.slots[slot::GS_BASE - 16];
+    cpu.msrs.kernel_gs_base = cpu.frame.slots[slot::GS_BASE];
     set_base(cpu, SegmentName::Gs, base);
     Ok(Next::Sequential)
 }

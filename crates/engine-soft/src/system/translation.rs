@@ -13,7 +13,7 @@ pub(super) fn invlpg(cpu: &mut Cpu, instruction: &Instruction) -> Result<Next, S
     require_kernel(cpu)?;
     let (segment, offset) = cpu.effective_address(instruction);
     if let Ok(linear) = cpu.linear(segment, offset, 1, AccessKind::Read) {
-        cpu.mmu.flush_page(linear);
+        cpu.flush_page(linear);
         cpu.derive();
     }
     Ok(Next::Sequential)
@@ -34,9 +34,9 @@ pub(super) fn invpcid(cpu: &mut Cpu, instruction: &Instruction) -> Result<Next, 
     }
     match kind {
         0 if !cpu.is_canonical(address) => return Err(Stop::GENERAL_PROTECTION),
-        0 => cpu.mmu.flush_page(address),
-        1 => cpu.mmu.flush_space(pcid as u16),
-        _ => cpu.mmu.flush_all(),
+        0 => cpu.flush_page(address),
+        1 => cpu.flush_space(pcid as u16),
+        _ => cpu.flush_all(),
     }
     cpu.derive();
     Ok(Next::Sequential)
