@@ -31,6 +31,7 @@ mod synthetic_timer;
 mod trace;
 mod vp;
 
+pub use calls::served_calls;
 pub use crash::CrashReport;
 pub use enlightenment::{Enlightenment, Enlightenments, Offer};
 pub use partition::{CreateError, InterruptController, MAX_VPS, MsrHandler, Partition, PartitionConfig};

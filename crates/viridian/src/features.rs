@@ -3,8 +3,7 @@
 
 use std::fmt::Write;
 
-use hypercall::{Guest, Role};
-use hypervisor::{Enlightenments, Offer};
+use hypervisor::{Enlightenments, Offer, served_calls};
 use tlfs::Field;
 use tlfs::cpuid::{self, OutputRegister, RegisterInfo};
 use tlfs::hypercall::{CALLS, CallClass, CallInfo, Caller, LayoutBasis};
@@ -30,7 +29,7 @@ pub(crate) fn page(markdown: bool) -> String {
 }
 
 fn hypercalls() -> Section {
-    let served = |call: &CallInfo| Guest::CALLS.iter().any(|served| served.code == call.code);
+    let served = |call: &CallInfo| served_calls().iter().any(|served| served.code == call.code);
     let rows = CALLS.iter().map(|call| Row {
         number: format!("{:#06x}", call.code.0),
         name: call.name.to_owned(),

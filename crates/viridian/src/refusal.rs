@@ -38,8 +38,8 @@ pub(crate) enum Refusal {
     Acpi(#[from] TablesTooLarge),
     #[error(transparent)]
     Partition(#[from] CreateError),
-    #[error("cannot run guests here: {0}")]
-    Engine(#[from] engine::EngineError),
+    #[error(transparent)]
+    Model(#[from] engine_soft::model::HostLacks),
     #[error(transparent)]
     Machine(#[from] PcError),
     #[error(transparent)]

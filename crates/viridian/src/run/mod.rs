@@ -12,6 +12,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use engine::{Engine, Segment, SegmentName, TableRegister};
 use engine_soft::SoftEngine;
+use engine_soft::model::Model;
 use hypervisor::{Enlightenment, Partition, PartitionConfig, Vp};
 use loader::{EntryState, Image, MemoryMap, MemoryRange, RangeKind, SegmentRegister};
 use machine::acpi::{AcpiConfig, AcpiTables};
@@ -99,7 +100,7 @@ pub(crate) fn run(options: &RunOptions) -> Result<Status, Refusal> {
 fn make_engine(name: EngineName) -> Result<(Arc<dyn Engine>, u32), Refusal> {
     match name {
         EngineName::Auto | EngineName::Soft => {
-            let engine: Arc<dyn Engine> = Arc::new(SoftEngine::new()?);
+            let engine: Arc<dyn Engine> = Arc::new(SoftEngine::new(Model::x86_64_v2()?));
             // CPUID 0x80000008 EAX 7:0 is the width of physical addresses.
             let bits = engine.cpuid(0x8000_0008, 0).eax & 0xFF;
             Ok((engine, bits))
