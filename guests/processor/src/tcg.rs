@@ -82,4 +82,5 @@ const KNOWN_WRONG: &[(&str, &str)] = &[
     ("SIMD error without CR4.OSXMMEXCPT", "it has no #XM"),
     ("MXCSR: a reserved bit", "it takes any value"),
     ("FXRSTOR: a reserved bit of MXCSR", "it takes any value"),
+    ("real mode: #GP beyond 64 KiB", "it does not look at limits and rights of segments"),
 ];
