@@ -68,20 +68,33 @@ fn sixteen_bytes() {
     set(1, 2);
     let end = exchange(0, 1, 2);
     let now = (DATA.read::<u64>(0), DATA.read::<u64>(8));
-    holds!(TOPIC, end.frame.rflags & ZF != 0 && now == (0xB0B0, 0xC0C0), "CMPXCHG16B that is equal"; "{} {now:x?}", end.fault());
+    holds!(
+        TOPIC,
+        end.frame.rflags & ZF != 0 && now == (0xB0B0, 0xC0C0),
+        "CMPXCHG16B that is equal",
+        "{} {now:x?}",
+        end.fault()
+    );
     set(1, 3);
     let end = exchange(0, 1, 2);
     let now = (DATA.read::<u64>(0), DATA.read::<u64>(8));
     let loaded = (end.frame.rax, end.frame.rdx);
     let right = end.frame.rflags & ZF == 0 && now == (1, 3) && loaded == (1, 3);
-    holds!(TOPIC, right, "CMPXCHG16B that is not equal"; "{} {now:x?} {loaded:x?}", end.fault());
+    holds!(TOPIC, right, "CMPXCHG16B that is not equal", "{} {now:x?} {loaded:x?}", end.fault());
     let mut end = exchange(8, 1, 2);
     end.frame.rbx = end.frame.rip;
     trapped(TOPIC, "CMPXCHG16B wants 16-byte alignment", &end, GENERAL_PROTECTION, 0);
     let mut end = exchange(2 * page::SIZE, 9, 9);
     end.frame.rbx = end.frame.rip;
     trapped(TOPIC, "CMPXCHG16B that is not equal still wants to write", &end, PAGE_FAULT, 7);
-    holds!(TOPIC, (end.frame.rax, end.frame.rdx) == (9, 9), "and has loaded nothing"; "{:x} {:x}", end.frame.rax, end.frame.rdx);
+    holds!(
+        TOPIC,
+        (end.frame.rax, end.frame.rdx) == (9, 9),
+        "and has loaded nothing",
+        "{:x} {:x}",
+        end.frame.rax,
+        end.frame.rdx
+    );
 }
 
 fn compare_and_exchange() {
@@ -90,22 +103,34 @@ fn compare_and_exchange() {
     (state.frame.rax, state.frame.rdx, state.frame.rcx, state.frame.rsi) = (u64::MAX, u64::MAX, 3, 4);
     let end = run(state);
     let loaded = (end.frame.rax, end.frame.rdx);
-    holds!(TOPIC, loaded == (5, 1) && end.frame.rflags & ZF == 0, "CMPXCHG8B that is not equal clears the upper halves"; "{loaded:x?}");
+    holds!(
+        TOPIC,
+        loaded == (5, 1) && end.frame.rflags & ZF == 0,
+        "CMPXCHG8B that is not equal clears the upper halves",
+        "{loaded:x?}"
+    );
     (state.frame.rax, state.frame.rdx) = (0xFFFF_FFFF_0000_0005, 0xFFFF_FFFF_0000_0001);
     let end = run(state);
     let right = end.frame.rflags & ZF != 0
         && DATA.read::<u64>(0) == 0x3_0000_0004
         && end.frame.rax == state.frame.rax;
-    holds!(TOPIC, right, "CMPXCHG8B that is equal leaves EDX:EAX alone"; "{:#x} {:#x}", end.frame.rax, DATA.read::<u64>(0));
+    holds!(
+        TOPIC,
+        right,
+        "CMPXCHG8B that is equal leaves EDX:EAX alone",
+        "{:#x} {:#x}",
+        end.frame.rax,
+        DATA.read::<u64>(0)
+    );
     DATA.write(0, 7_u64);
     let mut state = at(cmpxchg, 0);
     state.frame.rax = 7;
     let end = run(state);
     holds!(TOPIC, DATA.read::<u64>(0) == 0x1111 && end.frame.rflags & ZF != 0, "CMPXCHG that is equal");
     let end = run(at(xadd, 0));
-    holds!(TOPIC, DATA.read::<u64>(0) == 0x2222 && end.frame.rcx == 0x1111, "XADD"; "{:#x}", end.frame.rcx);
+    holds!(TOPIC, DATA.read::<u64>(0) == 0x2222 && end.frame.rcx == 0x1111, "XADD", "{:#x}", end.frame.rcx);
     let end = run(at(xchg, 0));
-    holds!(TOPIC, DATA.read::<u64>(0) == 0x1111 && end.frame.rcx == 0x2222, "XCHG"; "{:#x}", end.frame.rcx);
+    holds!(TOPIC, DATA.read::<u64>(0) == 0x1111 && end.frame.rcx == 0x2222, "XCHG", "{:#x}", end.frame.rcx);
 }
 
 fn bit_strings() {
@@ -113,10 +138,16 @@ fn bit_strings() {
     let mut state = at(bit_far, 1024);
     state.frame.rcx = 64 * 10 + 3;
     run(state);
-    holds!(TOPIC, DATA.read::<u64>(1024 + 80) == 8, "BTS with a bit number reaches far up"; "{:#x}", DATA.read::<u64>(1024 + 80));
+    holds!(
+        TOPIC,
+        DATA.read::<u64>(1024 + 80) == 8,
+        "BTS with a bit number reaches far up",
+        "{:#x}",
+        DATA.read::<u64>(1024 + 80)
+    );
     state.frame.rcx = (-1_i64) as u64;
     run(state);
-    holds!(TOPIC, DATA.read::<u64>(1016) == 1 << 63, "and far down"; "{:#x}", DATA.read::<u64>(1016));
+    holds!(TOPIC, DATA.read::<u64>(1016) == 1 << 63, "and far down", "{:#x}", DATA.read::<u64>(1016));
     let end = run(at(bit_near, 1024));
     holds!(
         TOPIC,
@@ -127,7 +158,7 @@ fn bit_strings() {
     state.frame.rcx = 64;
     let end = run(state);
     trapped(TOPIC, "BTS with a bit number in a missing page", &end, PAGE_FAULT, 6);
-    holds!(TOPIC, end.cr2 == BASE + page::SIZE, "CR2 is where the bit is"; "{:#x}", end.cr2);
+    holds!(TOPIC, end.cr2 == BASE + page::SIZE, "CR2 is where the bit is", "{:#x}", end.cr2);
 }
 
 fn over_the_edge() {
@@ -147,7 +178,7 @@ fn over_the_edge() {
         let right = end.cr2 == BASE + page::SIZE
             && end.frame.rcx == 0x1111
             && DATA.read::<u64>(page::SIZE as usize - 8) == 0x5555_5555_5555_5555;
-        holds!(TOPIC, right, "and nothing has changed"; "cr2 {:#x} rcx {:#x}", end.cr2, end.frame.rcx);
+        holds!(TOPIC, right, "and nothing has changed", "cr2 {:#x} rcx {:#x}", end.cr2, end.frame.rcx);
     }
 }
 
@@ -172,7 +203,7 @@ fn read_only() {
             && end.frame.rax == before.frame.rax
             && end.frame.rsp == before.frame.rsp - stack
             && end.frame.rflags & 0x8D5 == before.frame.rflags & 0x8D5;
-        holds!(TOPIC, right, "and neither memory nor registers nor flags have changed"; "{:x?}", end.frame);
+        holds!(TOPIC, right, "and neither memory nor registers nor flags have changed", "{:x?}", end.frame);
     }
 }
 
@@ -180,15 +211,15 @@ fn faulting_order() {
     let before = at(push_memory, page::SIZE);
     let end = run(before);
     trapped(TOPIC, "PUSH of memory that is missing", &end, PAGE_FAULT, 4);
-    holds!(TOPIC, end.frame.rsp == before.frame.rsp, "leaves RSP"; "{:#x}", end.frame.rsp);
+    holds!(TOPIC, end.frame.rsp == before.frame.rsp, "leaves RSP", "{:#x}", end.frame.rsp);
     let before = at(call_memory, page::SIZE);
     let end = run(before);
     trapped(TOPIC, "CALL through memory that is missing", &end, PAGE_FAULT, 4);
-    holds!(TOPIC, end.frame.rsp == before.frame.rsp, "leaves RSP too"; "{:#x}", end.frame.rsp);
+    holds!(TOPIC, end.frame.rsp == before.frame.rsp, "leaves RSP too", "{:#x}", end.frame.rsp);
     let end = run(at(enter, page::SIZE + 8));
     trapped(TOPIC, "ENTER on a stack that is missing", &end, PAGE_FAULT, 6);
     let right = end.frame.rsp == BASE + page::SIZE + 8 && end.frame.rbp == 0x77;
-    holds!(TOPIC, right, "leaves RSP and RBP"; "{:#x} {:#x}", end.frame.rsp, end.frame.rbp);
+    holds!(TOPIC, right, "leaves RSP and RBP", "{:#x} {:#x}", end.frame.rsp, end.frame.rbp);
 }
 
 fn prefixes() {

@@ -81,11 +81,11 @@ fn refusals() {
         } else {
             let fault = set_cr0(value);
             set_cr0(cr0);
-            holds!(TOPIC, is_general(fault), what; "{fault:x?}");
+            holds!(TOPIC, is_general(fault), what, "{fault:x?}");
         }
     }
     set_cr0(cr0 & !(1 << 4));
-    holds!(TOPIC, cpu::cr0() & 1 << 4 != 0, "CR0.ET is always 1"; "{:#x}", cpu::cr0());
+    holds!(TOPIC, cpu::cr0() & 1 << 4 != 0, "CR0.ET is always 1", "{:#x}", cpu::cr0());
     for (what, value) in [
         ("CR4: PAE off in long mode", cr4 & !(1 << 5)),
         ("CR4: upper half", cr4 | 1 << 40),
@@ -96,25 +96,30 @@ fn refusals() {
             continue;
         }
         let fault = set_cr4(value);
-        holds!(TOPIC, is_general(fault), what; "{fault:x?}");
+        holds!(TOPIC, is_general(fault), what, "{fault:x?}");
     }
     set_cr4(cr4);
     trapped(TOPIC, "CR1 does not exist", &run(kernel_state(cr1)), INVALID_OPCODE, 0);
     // SAFETY: a fault is caught.
     let fault = unsafe { guarded!("mov cr8, {value}"; value = in(reg) 16_u64) };
-    holds!(TOPIC, is_general(fault), "CR8: more than 4 bits"; "{fault:x?}");
+    holds!(TOPIC, is_general(fault), "CR8: more than 4 bits", "{fault:x?}");
     // SAFETY: LMSW can set PE, which is set, and change TS, which is put back.
     unsafe {
         asm!("lmsw {:x}", in(reg) 8_u16);
         let after = cpu::cr0();
         cpu::set_cr0(cr0);
-        holds!(TOPIC, after & 1 == 1 && after & CR0_TS != 0, "LMSW sets TS and cannot clear PE"; "{after:#x}");
+        holds!(
+            TOPIC,
+            after & 1 == 1 && after & CR0_TS != 0,
+            "LMSW sets TS and cannot clear PE",
+            "{after:#x}"
+        );
         cpu::set_cr0(cr0 | CR0_TS);
         asm!("clts");
         holds!(TOPIC, cpu::cr0() & CR0_TS == 0, "CLTS");
         let mut word = 0xFFFF_FFFF_FFFF_FFFF_u64;
         asm!("smsw {:r}", inout(reg) word);
-        holds!(TOPIC, word as u16 == cpu::cr0() as u16, "SMSW"; "{word:#x}");
+        holds!(TOPIC, word as u16 == cpu::cr0() as u16, "SMSW", "{word:#x}");
         cpu::set_cr0(cr0);
     }
 }
@@ -123,7 +128,7 @@ fn model_specific() {
     let refused = |what: &str, number: u32, value: u64| {
         let kept = trap::rdmsr(number);
         let fault = trap::wrmsr(number, value).err();
-        holds!(TOPIC, is_general(fault), what; "{fault:x?}");
+        holds!(TOPIC, is_general(fault), what, "{fault:x?}");
         if let Ok(kept) = kept {
             // What was not refused is put back.
             let _ = trap::wrmsr(number, kept);
@@ -141,16 +146,21 @@ fn model_specific() {
     refused("kernel GS base that is not canonical", KERNEL_GS_BASE, NOT_CANONICAL);
     refused("PAT: a type that does not exist", PAT, 0x0007_0406_0007_0402);
     let fault = trap::rdmsr(0x0BAD_0000).err();
-    holds!(TOPIC, is_general(fault), "RDMSR of what does not exist"; "{fault:x?}");
+    holds!(TOPIC, is_general(fault), "RDMSR of what does not exist", "{fault:x?}");
     let fault = trap::wrmsr(0x0BAD_0000, 0).err();
-    holds!(TOPIC, is_general(fault), "WRMSR of what does not exist"; "{fault:x?}");
-    holds!(TOPIC, efer & 0x500 == 0x500, "EFER shows LME and LMA"; "{efer:#x}");
+    holds!(TOPIC, is_general(fault), "WRMSR of what does not exist", "{fault:x?}");
+    holds!(TOPIC, efer & 0x500 == 0x500, "EFER shows LME and LMA", "{efer:#x}");
     let (low, high): (u64, u64);
     // SAFETY: reads EFER; only ECX names it.
     unsafe {
         asm!("rdmsr", in("rcx") 0xFFFF_FFFF_C000_0080_u64, inout("rax") u64::MAX => low, inout("rdx") u64::MAX => high)
     };
-    holds!(TOPIC, low == efer && high == 0, "RDMSR looks at ECX only and clears the upper halves"; "{low:#x} {high:#x}");
+    holds!(
+        TOPIC,
+        low == efer && high == 0,
+        "RDMSR looks at ECX only and clears the upper halves",
+        "{low:#x} {high:#x}"
+    );
     trapped(TOPIC, "RDPMC at CPL 3 without CR4.PCE", &run(user_state(rdpmc)), GENERAL_PROTECTION, 0);
 }
 
@@ -158,13 +168,19 @@ fn time_stamp() {
     let cr4 = cpu::cr4();
     let first = cpu::rdtsc();
     let second = cpu::rdtsc();
-    holds!(TOPIC, second >= first, "RDTSC never runs backwards"; "{first} {second}");
+    holds!(TOPIC, second >= first, "RDTSC never runs backwards", "{first} {second}");
     let end = run(user_state(rdtsc));
-    holds!(TOPIC, end.fault().vector == BREAKPOINT && end.frame.rax >> 32 == 0, "RDTSC at CPL 3"; "{}", end.fault());
+    holds!(
+        TOPIC,
+        end.fault().vector == BREAKPOINT && end.frame.rax >> 32 == 0,
+        "RDTSC at CPL 3",
+        "{}",
+        end.fault()
+    );
     set_cr4(cr4 | CR4_TSD);
     trapped(TOPIC, "RDTSC at CPL 3 with CR4.TSD", &run(user_state(rdtsc)), GENERAL_PROTECTION, 0);
     let end = run(kernel_state(rdtsc));
-    holds!(TOPIC, end.fault().vector == BREAKPOINT, "RDTSC at CPL 0 with CR4.TSD"; "{}", end.fault());
+    holds!(TOPIC, end.fault().vector == BREAKPOINT, "RDTSC at CPL 0 with CR4.TSD", "{}", end.fault());
     if RDTSCP.yes() {
         trapped(TOPIC, "RDTSCP at CPL 3 with CR4.TSD", &run(user_state(rdtscp)), GENERAL_PROTECTION, 0);
         set_cr4(cr4);
@@ -174,12 +190,12 @@ fn time_stamp() {
         let mut state = user_state(rdtscp);
         state.frame.rcx = u64::MAX;
         let end = run(state);
-        holds!(TOPIC, end.frame.rcx == 0x89AB_CDEF, "RDTSCP gives TSC_AUX in ECX"; "{:#x}", end.frame.rcx);
+        holds!(TOPIC, end.frame.rcx == 0x89AB_CDEF, "RDTSCP gives TSC_AUX in ECX", "{:#x}", end.frame.rcx);
         if RDPID.yes() {
             let value: u64;
             // SAFETY: RDPID reads TSC_AUX.
             unsafe { asm!(".byte 0xF3, 0x0F, 0xC7, 0xF8", out("rax") value) };
-            holds!(TOPIC, value == 0x89AB_CDEF, "RDPID gives TSC_AUX"; "{value:#x}");
+            holds!(TOPIC, value == 0x89AB_CDEF, "RDPID gives TSC_AUX", "{value:#x}");
         } else {
             skip!(TOPIC, "RDPID: not offered by CPUID");
         }
@@ -204,9 +220,9 @@ fn mathematics() {
     trapped(TOPIC, "SSE with CR0.EM", &with(CR0_EM, user_state(sse)), INVALID_OPCODE, 0);
     trapped(TOPIC, "WAIT with CR0.TS and CR0.MP", &with(CR0_TS | CR0_MP, user_state(wait)), NO_MATH, 0);
     let end = with(CR0_TS, user_state(wait));
-    holds!(TOPIC, end.fault().vector == BREAKPOINT, "WAIT with CR0.TS alone"; "{}", end.fault());
+    holds!(TOPIC, end.fault().vector == BREAKPOINT, "WAIT with CR0.TS alone", "{}", end.fault());
     let end = with(CR0_EM, user_state(wait));
-    holds!(TOPIC, end.fault().vector == BREAKPOINT, "WAIT with CR0.EM alone"; "{}", end.fault());
+    holds!(TOPIC, end.fault().vector == BREAKPOINT, "WAIT with CR0.EM alone", "{}", end.fault());
 }
 
 fn descriptor_tables() {
@@ -220,7 +236,7 @@ fn descriptor_tables() {
     ];
     for (what, code) in instructions {
         let end = run(user_state(code));
-        holds!(TOPIC, end.fault().vector == BREAKPOINT, what; "{}", end.fault());
+        holds!(TOPIC, end.fault().vector == BREAKPOINT, what, "{}", end.fault());
     }
     if !UMIP.yes() {
         return skip!(TOPIC, "UMIP: not offered by CPUID");
@@ -229,7 +245,7 @@ fn descriptor_tables() {
     for (what, code) in instructions {
         trapped(TOPIC, what, &run(user_state(code)), GENERAL_PROTECTION, 0);
         let end = run(kernel_state(code));
-        holds!(TOPIC, end.fault().vector == BREAKPOINT, "UMIP does not concern CPL 0"; "{}", end.fault());
+        holds!(TOPIC, end.fault().vector == BREAKPOINT, "UMIP does not concern CPL 0", "{}", end.fault());
     }
     set_cr4(cr4);
 }
@@ -242,7 +258,7 @@ fn bases() {
         cpu::wrmsr(KERNEL_GS_BASE, 0x2222);
         asm!("swapgs");
         let bases = (cpu::rdmsr(GS_BASE), cpu::rdmsr(KERNEL_GS_BASE));
-        holds!(TOPIC, bases == (0x2222, 0x1111), "SWAPGS"; "{bases:x?}");
+        holds!(TOPIC, bases == (0x2222, 0x1111), "SWAPGS", "{bases:x?}");
     }
     if !FSGSBASE.yes() {
         return skip!(TOPIC, "FSGSBASE: not offered by CPUID");
@@ -255,12 +271,19 @@ fn bases() {
         state.frame.rdi = rdi;
         run(state)
     };
-    let end = with(wrfsbase, 0x7FFF_1234_5678_9ABC);
-    holds!(TOPIC, end.frame.rax == 0x7FFF_1234_5678_9ABC, "WRFSBASE and RDFSBASE at CPL 3"; "{} {:#x}", end.fault(), end.frame.rax);
+    let end = with(wrfsbase, 0x7F12_3456_789A);
+    holds!(
+        TOPIC,
+        end.frame.rax == 0x7F12_3456_789A,
+        "WRFSBASE and RDFSBASE at CPL 3",
+        "{} {:#x}",
+        end.fault(),
+        end.frame.rax
+    );
     let base = cpu::rdmsr(FS_BASE);
-    holds!(TOPIC, base == 0x7FFF_1234_5678_9ABC, "WRFSBASE is the MSR"; "{base:#x}");
+    holds!(TOPIC, base == 0x7F12_3456_789A, "WRFSBASE is the MSR", "{base:#x}");
     let end = with(wrfsbase32, 0xFFFF_FFFF_8765_4321);
-    holds!(TOPIC, end.frame.rax == 0x8765_4321, "WRFSBASE of 32 bits"; "{:#x}", end.frame.rax);
+    holds!(TOPIC, end.frame.rax == 0x8765_4321, "WRFSBASE of 32 bits", "{:#x}", end.frame.rax);
     trapped(
         TOPIC,
         "WRFSBASE of what is not canonical",
@@ -271,7 +294,7 @@ fn bases() {
     static DATA: support::page::Page = support::page::Page::new();
     DATA.write(8, 0x55AA_u64);
     let end = with(through_fs, lab::user(DATA.address()));
-    holds!(TOPIC, end.frame.rax == 0x55AA, "access through FS"; "{} {:#x}", end.fault(), end.frame.rax);
+    holds!(TOPIC, end.frame.rax == 0x55AA, "access through FS", "{} {:#x}", end.fault(), end.frame.rax);
     set_cr4(cr4);
 }
 
@@ -279,15 +302,15 @@ fn ports() {
     trapped(TOPIC, "port that is closed to CPL 3", &run(user_state(port_byte)), GENERAL_PROTECTION, 0);
     segments::open_port(0x80, true);
     let end = run(user_state(port_byte));
-    holds!(TOPIC, end.fault().vector == BREAKPOINT, "port that is open to CPL 3"; "{}", end.fault());
+    holds!(TOPIC, end.fault().vector == BREAKPOINT, "port that is open to CPL 3", "{}", end.fault());
     trapped(TOPIC, "a word needs both ports", &run(user_state(port_word)), GENERAL_PROTECTION, 0);
     segments::open_port(0x81, true);
     let end = run(user_state(port_word));
-    holds!(TOPIC, end.fault().vector == BREAKPOINT, "a word with both ports"; "{}", end.fault());
+    holds!(TOPIC, end.fault().vector == BREAKPOINT, "a word with both ports", "{}", end.fault());
     segments::open_port(0x80, false);
     segments::open_port(0x81, false);
     let mut state = user_state(port_word);
     state.frame.rflags |= 3 << 12;
     let end = run(state);
-    holds!(TOPIC, end.fault().vector == BREAKPOINT, "IOPL 3 opens all ports"; "{}", end.fault());
+    holds!(TOPIC, end.fault().vector == BREAKPOINT, "IOPL 3 opens all ports", "{}", end.fault());
 }

@@ -84,19 +84,24 @@ fn errors() {
     let end = run(user_state(does_not_wait));
     clear();
     let right = end.fault().vector == BREAKPOINT && end.frame.rax & 0x8084 == 0x8084;
-    holds!(TOPIC, right, "FNSTSW and FNCLEX do not wait"; "{} {:#x}", end.fault(), end.frame.rax);
+    holds!(TOPIC, right, "FNSTSW and FNCLEX do not wait", "{} {:#x}", end.fault(), end.frame.rax);
     let end = run(user_state(masked));
     clear();
     let right = end.fault().vector == BREAKPOINT && end.frame.rax & 0x84 == 4;
-    holds!(TOPIC, right, "x87 error that is masked"; "{} {:#x}", end.fault(), end.frame.rax);
+    holds!(TOPIC, right, "x87 error that is masked", "{} {:#x}", end.fault(), end.frame.rax);
     let end = run(user_state(underflow_of_stack));
     clear();
     let right = end.frame.rax & 0x241 == 0x41;
-    holds!(TOPIC, right, "x87 stack underflow sets IE and SF, not C1"; "{:#x}", end.frame.rax);
+    holds!(TOPIC, right, "x87 stack underflow sets IE and SF, not C1", "{:#x}", end.frame.rax);
     let end = run(user_state(mmx));
     clear();
     let tags = (end.frame.rcx as u16, end.frame.rdx as u16);
-    holds!(TOPIC, tags == (0, 0xFFFF) || tags.0 & 3 != 3 && tags.1 == 0xFFFF, "MMX fills the tags, EMMS empties them"; "{tags:x?}");
+    holds!(
+        TOPIC,
+        tags == (0, 0xFFFF) || tags.0 & 3 != 3 && tags.1 == 0xFFFF,
+        "MMX fills the tags, EMMS empties them",
+        "{tags:x?}"
+    );
 }
 
 fn simd_errors() {
@@ -114,7 +119,7 @@ fn simd_errors() {
     let end = run(user_state(sse_masked));
     clear();
     let right = end.fault().vector == BREAKPOINT && end.frame.rax & 0x3F == 4;
-    holds!(TOPIC, right, "SIMD error that is masked sets its flag"; "{} {:#x}", end.fault(), end.frame.rax);
+    holds!(TOPIC, right, "SIMD error that is masked sets its flag", "{} {:#x}", end.fault(), end.frame.rax);
     let mut state = user_state(load_mxcsr);
     state.frame.rdi = 1 << 16 | 0x1F80;
     let end = run(state);
@@ -126,7 +131,7 @@ fn alignment() {
     trapped(TOPIC, "MOVAPS of what is not aligned", &run(at_area(movaps, 8)), GENERAL_PROTECTION, 0);
     trapped(TOPIC, "PADDD of what is not aligned", &run(at_area(paddd, 4)), GENERAL_PROTECTION, 0);
     let end = run(at_area(movups, 1));
-    holds!(TOPIC, end.fault().vector == BREAKPOINT, "MOVUPS of what is not aligned"; "{}", end.fault());
+    holds!(TOPIC, end.fault().vector == BREAKPOINT, "MOVUPS of what is not aligned", "{}", end.fault());
     trapped(TOPIC, "FXSAVE to what is not aligned", &run(at_area(fxsave, 8)), GENERAL_PROTECTION, 0);
     trapped(TOPIC, "FXRSTOR from what is not aligned", &run(at_area(fxrstor, 8)), GENERAL_PROTECTION, 0);
 }
@@ -140,16 +145,26 @@ fn saving() {
         && frame.rcx == frame.rax
         && frame.rsi == 1
         && frame.rdx & 0x3800 == 0x3000;
-    holds!(TOPIC, right, "FXSAVE and FXRSTOR"; "{} {:#x} {:#x} {} {:#x}", end.fault(), frame.rax, frame.rcx, frame.rsi, frame.rdx);
+    holds!(
+        TOPIC,
+        right,
+        "FXSAVE and FXRSTOR",
+        "{} {:#x} {:#x} {} {:#x}",
+        end.fault(),
+        frame.rax,
+        frame.rcx,
+        frame.rsi,
+        frame.rdx
+    );
     let saved = (AREA.read::<u16>(0), AREA.read::<u8>(4), AREA.read::<u32>(24));
-    holds!(TOPIC, saved == (0x37F, 0xC0, 0x1F80), "FXSAVE: control word, abridged tags, MXCSR"; "{saved:x?}");
+    holds!(TOPIC, saved == (0x37F, 0xC0, 0x1F80), "FXSAVE: control word, abridged tags, MXCSR", "{saved:x?}");
     holds!(
         TOPIC,
         AREA.read::<u64>(160) == 0x1122_3344_5566_7788 && AREA.read::<u64>(400) == 0x1122_3344_5566_7788,
         "FXSAVE: XMM0 and XMM15"
     );
     let pi = (AREA.read::<u64>(32), AREA.read::<u16>(40));
-    holds!(TOPIC, pi == (0xC90F_DAA2_2168_C235, 0x4000), "FXSAVE: ST0"; "{pi:x?}");
+    holds!(TOPIC, pi == (0xC90F_DAA2_2168_C235, 0x4000), "FXSAVE: ST0", "{pi:x?}");
     AREA.write(24, 0xFFFF_0000_u32);
     trapped(TOPIC, "FXRSTOR: a reserved bit of MXCSR", &run(at_area(fxrstor, 0)), GENERAL_PROTECTION, 0);
 }
@@ -174,30 +189,48 @@ fn extended() {
     holds!(TOPIC, cpu::cpuid(1, 0).ecx & 1 << 27 != 0, "CPUID shows CR4.OSXSAVE set");
     trapped(TOPIC, "XSETBV at CPL 3", &run(user_state(xsetbv)), GENERAL_PROTECTION, 0);
     let fault = set_xcr0(0, 2);
-    holds!(TOPIC, is_general(fault), "XCR0 without x87"; "{fault:x?}");
+    holds!(TOPIC, is_general(fault), "XCR0 without x87", "{fault:x?}");
     let fault = set_xcr0(0, 5);
-    holds!(TOPIC, is_general(fault), "XCR0 with AVX and without SSE"; "{fault:x?}");
+    holds!(TOPIC, is_general(fault), "XCR0 with AVX and without SSE", "{fault:x?}");
     let fault = set_xcr0(0, 1 << 62 | 3);
-    holds!(TOPIC, is_general(fault), "XCR0 with what does not exist"; "{fault:x?}");
+    holds!(TOPIC, is_general(fault), "XCR0 with what does not exist", "{fault:x?}");
     let fault = set_xcr0(1, 3);
-    holds!(TOPIC, is_general(fault), "XCR1 does not exist"; "{fault:x?}");
+    holds!(TOPIC, is_general(fault), "XCR1 does not exist", "{fault:x?}");
     let fault = set_xcr0(0, 3);
-    holds!(TOPIC, fault.is_none(), "XCR0 with x87 and SSE"; "{fault:x?}");
+    holds!(TOPIC, fault.is_none(), "XCR0 with x87 and SSE", "{fault:x?}");
     let end = run(user_state(xgetbv));
-    holds!(TOPIC, (end.frame.rax, end.frame.rdx) == (3, 0), "XGETBV at CPL 3"; "{} {:#x}", end.fault(), end.frame.rax);
+    holds!(
+        TOPIC,
+        (end.frame.rax, end.frame.rdx) == (3, 0),
+        "XGETBV at CPL 3",
+        "{} {:#x}",
+        end.fault(),
+        end.frame.rax
+    );
     let size = cpu::cpuid(0xD, 0).ebx;
-    holds!(TOPIC, size == 576, "CPUID tells the size for XCR0"; "{size}");
+    holds!(TOPIC, size == 576, "CPUID tells the size for XCR0", "{size}");
     AREA.fill(0);
     let end = run(at_area(xsave_round_trip, 0));
     clear();
     let right = end.frame.rax == 0x8877_6655_4433_2211 && end.frame.rsi == 1;
-    holds!(TOPIC, right, "XSAVE and XRSTOR"; "{} {:#x} {}", end.fault(), end.frame.rax, end.frame.rsi);
-    holds!(TOPIC, AREA.read::<u64>(512) & 3 == 3, "XSAVE says in XSTATE_BV what it saved"; "{:#x}", AREA.read::<u64>(512));
+    holds!(TOPIC, right, "XSAVE and XRSTOR", "{} {:#x} {}", end.fault(), end.frame.rax, end.frame.rsi);
+    holds!(
+        TOPIC,
+        AREA.read::<u64>(512) & 3 == 3,
+        "XSAVE says in XSTATE_BV what it saved",
+        "{:#x}",
+        AREA.read::<u64>(512)
+    );
     AREA.write(512, 0_u64);
     let end = run(at_area(xrstor_initial, 0));
     clear();
     let initial = (end.frame.rax, end.frame.rcx & 0x3800, end.frame.rsi & 0xFFFF);
-    holds!(TOPIC, initial == (0, 0, 0x37F), "XRSTOR of what is not in XSTATE_BV gives the initial state"; "{initial:x?}");
+    holds!(
+        TOPIC,
+        initial == (0, 0, 0x37F),
+        "XRSTOR of what is not in XSTATE_BV gives the initial state",
+        "{initial:x?}"
+    );
     AREA.write(512, 1_u64 << 62);
     trapped(
         TOPIC,

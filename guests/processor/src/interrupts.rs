@@ -58,14 +58,28 @@ fn shadows() {
         send(LOW);
         let end = run_and_end(kernel_state(code));
         let right = end.frame.vector == u64::from(LOW) && end.frame.rip == end.frame.rbx;
-        holds!(TOPIC, right, what; "vector {:#x} at {:#x}, not {:#x}", end.frame.vector, end.frame.rip, end.frame.rbx);
+        holds!(
+            TOPIC,
+            right,
+            what,
+            "vector {:#x} at {:#x}, not {:#x}",
+            end.frame.vector,
+            end.frame.rip,
+            end.frame.rbx
+        );
     }
     send(LOW);
     let end = run_and_end(kernel_state(sti_cli));
-    holds!(TOPIC, end.frame.vector == 3, "STI and CLI let nothing in"; "vector {:#x}", end.frame.vector);
+    holds!(TOPIC, end.frame.vector == 3, "STI and CLI let nothing in", "vector {:#x}", end.frame.vector);
     holds!(TOPIC, apic::is_requested(LOW), "and the request stays");
     let end = run_and_end(kernel_state(popf));
-    holds!(TOPIC, end.frame.vector == u64::from(LOW) && !apic::is_requested(LOW), "until it is let in"; "vector {:#x}", end.frame.vector);
+    holds!(
+        TOPIC,
+        end.frame.vector == u64::from(LOW) && !apic::is_requested(LOW),
+        "until it is let in",
+        "vector {:#x}",
+        end.frame.vector
+    );
 }
 
 fn priorities() {
@@ -75,12 +89,17 @@ fn priorities() {
     send(HIGH);
     let first = run(open).frame.vector;
     let serving = apic::is_in_service(HIGH);
-    holds!(TOPIC, first == u64::from(HIGH) && serving, "the higher vector comes first, and is in service"; "{first:#x} {serving}");
+    holds!(
+        TOPIC,
+        first == u64::from(HIGH) && serving,
+        "the higher vector comes first, and is in service",
+        "{first:#x} {serving}"
+    );
     let second = run(open).frame.vector;
-    holds!(TOPIC, second == 3, "the lower one waits for its end"; "{second:#x}");
+    holds!(TOPIC, second == 3, "the lower one waits for its end", "{second:#x}");
     apic::end_of_interrupt();
     let third = run_and_end(open).frame.vector;
-    holds!(TOPIC, third == u64::from(LOW), "and comes then"; "{third:#x}");
+    holds!(TOPIC, third == u64::from(LOW), "and comes then", "{third:#x}");
     send(LOW);
     let first = run(open).frame.vector;
     send(HIGH);
@@ -89,30 +108,47 @@ fn priorities() {
     let left = (apic::is_in_service(HIGH), apic::is_in_service(LOW));
     apic::end_of_interrupt();
     let right = (first, second) == (u64::from(LOW), u64::from(HIGH)) && left == (false, true);
-    holds!(TOPIC, right, "a higher one interrupts a lower one, and ends first"; "{first:#x} {second:#x} {left:?}");
+    holds!(
+        TOPIC,
+        right,
+        "a higher one interrupts a lower one, and ends first",
+        "{first:#x} {second:#x} {left:?}"
+    );
     // SAFETY: CR8 is put back to 0.
     unsafe {
         cpu::set_cr8(4);
         let tpr = apic::read(apic::register::TPR);
-        holds!(TOPIC, tpr == 0x40, "CR8 is the upper half of the TPR"; "{tpr:#x}");
+        holds!(TOPIC, tpr == 0x40, "CR8 is the upper half of the TPR", "{tpr:#x}");
         send(LOW);
         let masked = run_and_end(open).frame.vector;
         send(HIGH);
         let higher = run_and_end(open).frame.vector;
         let right = masked == 3 && higher == u64::from(HIGH);
-        holds!(TOPIC, right, "the TPR masks its class and those below"; "{masked:#x} {higher:#x}");
+        holds!(TOPIC, right, "the TPR masks its class and those below", "{masked:#x} {higher:#x}");
         let mut state = kernel_state(lower_priority);
         state.frame.rflags |= IF;
         let end = run_and_end(state);
         let right = end.frame.vector == u64::from(LOW) && end.frame.rip == end.frame.rbx;
-        holds!(TOPIC, right, "MOV to CR8 lets it in at once"; "{:#x} at {:#x}", end.frame.vector, end.frame.rip);
+        holds!(
+            TOPIC,
+            right,
+            "MOV to CR8 lets it in at once",
+            "{:#x} at {:#x}",
+            end.frame.vector,
+            end.frame.rip
+        );
         cpu::set_cr8(0);
     }
     send(LOW);
     send(LOW);
     let first = run_and_end(open).frame.vector;
     let second = run_and_end(open).frame.vector;
-    holds!(TOPIC, (first, second) == (u64::from(LOW), 3), "two requests of a vector are one"; "{first:#x} {second:#x}");
+    holds!(
+        TOPIC,
+        (first, second) == (u64::from(LOW), 3),
+        "two requests of a vector are one",
+        "{first:#x} {second:#x}"
+    );
 }
 
 fn modes() {
@@ -124,7 +160,14 @@ fn modes() {
     let right = end.frame.vector == u64::from(LOW)
         && end.frame.rip == state.frame.rip
         && end.frame.cs == state.frame.cs;
-    holds!(TOPIC, right, "an interrupt at CPL 3, before its first instruction"; "{:#x} at {:#x}", end.frame.vector, end.frame.rip);
+    holds!(
+        TOPIC,
+        right,
+        "an interrupt at CPL 3, before its first instruction",
+        "{:#x} at {:#x}",
+        end.frame.vector,
+        end.frame.rip
+    );
     holds!(TOPIC, end.frame.rflags & 1 << 16 == 0, "an interrupt between instructions saves RF clear");
 }
 
@@ -144,7 +187,7 @@ fn halting() {
     // Wakes by the timer, or never.
     cpu::wait_for_interrupt();
     let arrived = ARRIVED.load(Ordering::Relaxed);
-    holds!(TOPIC, arrived == 1, "the APIC timer ends HLT"; "{arrived}");
+    holds!(TOPIC, arrived == 1, "the APIC timer ends HLT", "{arrived}");
     holds!(TOPIC, apic::read(apic::register::TIMER_CURRENT) == 0, "and has run out");
     apic::write(apic::register::LVT_TIMER, 1 << 16);
     trap::set_handler(LOW, None);
@@ -176,9 +219,9 @@ fn non_maskable() {
     }
     trap::set_handler(trap::vector::NMI, None);
     let (taken, deepest) = (TAKEN.load(Ordering::Relaxed), DEEPEST.load(Ordering::Relaxed));
-    holds!(TOPIC, taken >= 1, "an NMI comes through with interrupts off"; "{taken}");
-    holds!(TOPIC, deepest == 1, "no NMI comes inside another"; "{deepest} deep");
-    holds!(TOPIC, taken == 2, "one is kept until IRET, not two"; "{taken} taken");
+    holds!(TOPIC, taken >= 1, "an NMI comes through with interrupts off", "{taken}");
+    holds!(TOPIC, deepest == 1, "no NMI comes inside another", "{deepest} deep");
+    holds!(TOPIC, taken == 2, "one is kept until IRET, not two", "{taken} taken");
 }
 
 fn x2apic() {
@@ -187,7 +230,7 @@ fn x2apic() {
     }
     let id = apic::id();
     apic::enable_x2apic();
-    holds!(TOPIC, apic::id() == id, "x2APIC: the same ID"; "{} {id}", apic::id());
+    holds!(TOPIC, apic::id() == id, "x2APIC: the same ID", "{} {id}", apic::id());
     let mut open = kernel_state(nops);
     open.frame.rflags |= IF;
     send(HIGH);
@@ -195,17 +238,27 @@ fn x2apic() {
     let serving = apic::is_in_service(HIGH);
     apic::end_of_interrupt();
     let right = end.frame.vector == u64::from(HIGH) && serving && !apic::is_in_service(HIGH);
-    holds!(TOPIC, right, "x2APIC: an interrupt to itself, and its end"; "{:#x}", end.frame.vector);
+    holds!(TOPIC, right, "x2APIC: an interrupt to itself, and its end", "{:#x}", end.frame.vector);
     let _ = trap::wrmsr(0x83F, u64::from(LOW));
     let end = run_and_end(open);
-    holds!(TOPIC, end.frame.vector == u64::from(LOW), "x2APIC: SELF IPI"; "{:#x}", end.frame.vector);
+    holds!(TOPIC, end.frame.vector == u64::from(LOW), "x2APIC: SELF IPI", "{:#x}", end.frame.vector);
     let fault = trap::rdmsr(0x831).err();
-    holds!(TOPIC, fault.is_some_and(|fault| fault.vector == 13), "x2APIC: there is no upper half of the ICR"; "{fault:x?}");
+    holds!(
+        TOPIC,
+        fault.is_some_and(|fault| fault.vector == 13),
+        "x2APIC: there is no upper half of the ICR",
+        "{fault:x?}"
+    );
     let fault = trap::wrmsr(0x80B, 1).err();
-    holds!(TOPIC, fault.is_some_and(|fault| fault.vector == 13), "x2APIC: EOI takes 0 only"; "{fault:x?}");
+    holds!(TOPIC, fault.is_some_and(|fault| fault.vector == 13), "x2APIC: EOI takes 0 only", "{fault:x?}");
     let base = cpu::rdmsr(0x1B);
     let fault = trap::wrmsr(0x1B, base & !(1 << 10)).err();
-    holds!(TOPIC, fault.is_some_and(|fault| fault.vector == 13), "x2APIC: no way back to xAPIC but off"; "{fault:x?}");
+    holds!(
+        TOPIC,
+        fault.is_some_and(|fault| fault.vector == 13),
+        "x2APIC: no way back to xAPIC but off",
+        "{fault:x?}"
+    );
     // SAFETY: off, and on again as it was at first.
     unsafe {
         cpu::wrmsr(0x1B, base & !(3 << 10));

@@ -42,9 +42,25 @@ fn under_long_mode() {
     let end = run(state);
     let frame = end.frame;
     let right = end.fault().vector == BREAKPOINT && frame.rcx == 0x1234_5678 && frame.rdx == 0x1122_3344;
-    holds!(TOPIC, right, "32-bit code at CPL 0 in compatibility mode"; "{} {:#x} {:#x}", end.fault(), frame.rcx, frame.rdx);
+    holds!(
+        TOPIC,
+        right,
+        "32-bit code at CPL 0 in compatibility mode",
+        "{} {:#x} {:#x}",
+        end.fault(),
+        frame.rcx,
+        frame.rdx
+    );
     let right = frame.rsp == lab::kernel_stack() + 1 && frame.rax == (frame.rbx - 1) & 0xFFFF_FFFF;
-    holds!(TOPIC, right, "0x48 is DEC EAX there, not a prefix"; "{:#x} {:#x} {:#x}", frame.rsp, frame.rax, frame.rbx);
+    holds!(
+        TOPIC,
+        right,
+        "0x48 is DEC EAX there, not a prefix",
+        "{:#x} {:#x} {:#x}",
+        frame.rsp,
+        frame.rax,
+        frame.rbx
+    );
     for (code, what) in [
         (kernel16 as extern "C" fn(), "16-bit code at CPL 0 in compatibility mode"),
         (call16, "a 16-bit stack"),
@@ -65,7 +81,7 @@ fn under_long_mode() {
             "a 16-bit stack" => low.0 as u16 == 0x1234,
             _ => low.0 == 0xCCCC_1234 && low.1 == 0xCDEF && low.2 == 0 && low.3 == 0x89AB_CDEF,
         };
-        holds!(TOPIC, end.fault().vector == BREAKPOINT && right, what; "{} {low:x?}", end.fault());
+        holds!(TOPIC, end.fault().vector == BREAKPOINT && right, what, "{} {low:x?}", end.fault());
     }
 }
 
@@ -80,16 +96,42 @@ fn journey() {
         journey();
         core::array::from_fn(|index| ((RECORD + 4 * index as u64) as *const u32).read_volatile())
     };
-    holds!(TOPIC, record[13] == 0x600D_F00D, "to real mode and back"; "{record:x?}");
-    holds!(TOPIC, record[11] == 55, "16-bit protected mode"; "{}", record[11]);
-    holds!(TOPIC, record[0] & 0x8000_0001 == 0, "CR0 in real mode"; "{:#x}", record[0]);
-    holds!(TOPIC, (record[1], record[2]) == (0x60, 0), "real mode: INT through the vector table"; "{:x} {:x}", record[1], record[2]);
-    holds!(TOPIC, record[3] & 0x203 == 3, "real mode: the flags that INT pushes"; "{:#x}", record[3]);
-    holds!(TOPIC, (record[4], record[5]) == (0x100, 0), "real mode: division by zero stands at the instruction"; "{:x} {:x}", record[4], record[5]);
-    holds!(TOPIC, record[6] == 0xCAFE_1234, "real mode: segment times 16"; "{:#x}", record[6]);
-    holds!(TOPIC, record[7] == 0x1BAD_B002, "real mode: a limit of 4 GiB that protected mode has left"; "{:#x}", record[7]);
-    holds!(TOPIC, record[8] == 13, "real mode: #GP beyond 64 KiB"; "{:#x}", record[8]);
-    holds!(TOPIC, record[9] == 0x1BAD_B002, "real mode: 0xFFFF:0x10 is 1 MiB"; "{:#x}", record[9]);
-    holds!(TOPIC, record[10] & 0x24_0202 == 0x24_0202, "real mode: POPF and PUSHF of 32 bits"; "{:#x}", record[10]);
-    holds!(TOPIC, record[12] == 0xFFFE, "real mode: SP wraps"; "{:#x}", record[12]);
+    holds!(TOPIC, record[13] == 0x600D_F00D, "to real mode and back", "{record:x?}");
+    holds!(TOPIC, record[11] == 55, "16-bit protected mode", "{}", record[11]);
+    holds!(TOPIC, record[0] & 0x8000_0001 == 0, "CR0 in real mode", "{:#x}", record[0]);
+    holds!(
+        TOPIC,
+        (record[1], record[2]) == (0x60, 0),
+        "real mode: INT through the vector table",
+        "{:x} {:x}",
+        record[1],
+        record[2]
+    );
+    holds!(TOPIC, record[3] & 0x203 == 3, "real mode: the flags that INT pushes", "{:#x}", record[3]);
+    holds!(
+        TOPIC,
+        (record[4], record[5]) == (0x100, 0),
+        "real mode: division by zero stands at the instruction",
+        "{:x} {:x}",
+        record[4],
+        record[5]
+    );
+    holds!(TOPIC, record[6] == 0xCAFE_1234, "real mode: segment times 16", "{:#x}", record[6]);
+    holds!(
+        TOPIC,
+        record[7] == 0x1BAD_B002,
+        "real mode: a limit of 4 GiB that protected mode has left",
+        "{:#x}",
+        record[7]
+    );
+    holds!(TOPIC, record[8] == 13, "real mode: #GP beyond 64 KiB", "{:#x}", record[8]);
+    holds!(TOPIC, record[9] == 0x1BAD_B002, "real mode: 0xFFFF:0x10 is 1 MiB", "{:#x}", record[9]);
+    holds!(
+        TOPIC,
+        record[10] & 0x24_0202 == 0x24_0202,
+        "real mode: POPF and PUSHF of 32 bits",
+        "{:#x}",
+        record[10]
+    );
+    holds!(TOPIC, record[12] == 0xFFFE, "real mode: SP wraps", "{:#x}", record[12]);
 }

@@ -52,6 +52,7 @@ from_64:
     mov ax, 0x10
     mov ds, ax
     mov es, ax
+    mov gs, ax                              # for its limit: a load in real mode changes the base only
     mov ss, ax
     mov esp, REAL_STACK
     mov eax, cr0

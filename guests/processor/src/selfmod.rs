@@ -69,7 +69,7 @@ pub(crate) fn check() {
             } else {
                 end.frame.rax
             };
-            holds!(TOPIC, result == eax, "and it counts"; "{result:#x}, not {eax:#x}");
+            holds!(TOPIC, result == eax, "and it counts", "{result:#x}, not {eax:#x}");
         }
     }
     other_mapping();
@@ -85,7 +85,14 @@ fn other_mapping() {
     state.frame.rdi = state.frame.rip + (1 << 30) + offset;
     let first = run(state);
     let right = first.frame.rax == 0x6666_6666 && first.frame.rbx == state.frame.rip + offset;
-    holds!(TOPIC, right, "a store through another address, and CPUID"; "{} {:#x}", first.fault(), first.frame.rax);
+    holds!(
+        TOPIC,
+        right,
+        "a store through another address, and CPUID",
+        "{} {:#x}",
+        first.fault(),
+        first.frame.rax
+    );
 }
 
 fn called_code() {
@@ -94,7 +101,12 @@ fn called_code() {
     state.frame.rdi = target;
     let end = run(state);
     let results = (end.frame.r9, end.frame.rax);
-    holds!(TOPIC, results == (0x1111_1111, 0x7777_7777), "code of another page, changed between two calls"; "{results:x?}");
+    holds!(
+        TOPIC,
+        results == (0x1111_1111, 0x7777_7777),
+        "code of another page, changed between two calls",
+        "{results:x?}"
+    );
 }
 
 fn new_mapping() {
@@ -109,7 +121,12 @@ fn new_mapping() {
     let after = run(first).frame.rax;
     let there = run(second).frame.rax;
     let right = before == 0x1111_1111 && after == 0x1111_1188 && there == after;
-    holds!(TOPIC, right, "other code under the same address, after INVLPG"; "{before:#x} {after:#x} {there:#x}");
+    holds!(
+        TOPIC,
+        right,
+        "other code under the same address, after INVLPG",
+        "{before:#x} {after:#x} {there:#x}"
+    );
 }
 
 fn over_a_page() {
@@ -129,7 +146,12 @@ fn over_a_page() {
     let first = run(state).frame.rax;
     CODE[1].write(1, 0x99_u8);
     let second = run(state).frame.rax;
-    holds!(TOPIC, (first, second) == (1, 0x0099_0001), "an instruction over two pages, the second one changed"; "{first:#x} {second:#x}");
+    holds!(
+        TOPIC,
+        (first, second) == (1, 0x0099_0001),
+        "an instruction over two pages, the second one changed",
+        "{first:#x} {second:#x}"
+    );
     // SAFETY: the window belongs to the topics.
     unsafe { page::map(BASE + page::SIZE, 0, Size::Small, 0) };
     let end = run(state);
@@ -139,5 +161,5 @@ fn over_a_page() {
         && fault.error == 4 | fetch
         && fault.cr2 == BASE + page::SIZE
         && fault.rip == state.frame.rip;
-    holds!(TOPIC, right, "an instruction whose second half is missing"; "{fault} at {:#x}", fault.rip);
+    holds!(TOPIC, right, "an instruction whose second half is missing", "{fault} at {:#x}", fault.rip);
 }

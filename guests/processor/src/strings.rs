@@ -173,7 +173,7 @@ pub(crate) fn check() {
     prepare(TO + EDGE);
     let end = run(state(nothing, 0x1000, 0x2000, 5));
     trapped(TOPIC, "a count of 0 touches nothing", &end, BREAKPOINT, 0);
-    holds!(TOPIC, place(&end) == (0x1000, 0x2000, 0), "and moves no register"; "{:x?}", place(&end));
+    holds!(TOPIC, place(&end) == (0x1000, 0x2000, 0), "and moves no register", "{:x?}", place(&end));
 }
 
 fn one(case: &Case) {
@@ -186,7 +186,15 @@ fn one(case: &Case) {
     let fault = run(start);
     trapped(TOPIC, case.what, &fault, PAGE_FAULT, case.error);
     let at = place(&fault);
-    holds!(TOPIC, at == case.fault && fault.cr2 == case.cr2, "registers at the fault"; "{at:x?} cr2 {:x}, not {:x?} {:x}", fault.cr2, case.fault, case.cr2);
+    holds!(
+        TOPIC,
+        at == case.fault && fault.cr2 == case.cr2,
+        "registers at the fault",
+        "{at:x?} cr2 {:x}, not {:x?} {:x}",
+        fault.cr2,
+        case.fault,
+        case.cr2
+    );
     let page = if case.missing == TO {
         &TARGET[0]
     } else if case.missing == TO + EDGE {
@@ -198,7 +206,7 @@ fn one(case: &Case) {
     let end = run(fault);
     let at = place(&end);
     let right = end.fault().vector == BREAKPOINT && at == case.end;
-    holds!(TOPIC, right, "and going on ends right"; "{} {at:x?}, not {:x?}", end.fault(), case.end);
+    holds!(TOPIC, right, "and going on ends right", "{} {at:x?}, not {:x?}", end.fault(), case.end);
     if core::ptr::fn_addr_eq(case.code, movsb as extern "C" fn())
         || core::ptr::fn_addr_eq(case.code, movsq as extern "C" fn())
     {
@@ -226,11 +234,18 @@ fn compares() {
     TARGET[1].write(10, !SOURCE[1].read::<u8>(10));
     let end = run(state(cmpsb, FROM + EDGE - 20, TO + EDGE - 20, 100));
     let right = place(&end) == (FROM + EDGE + 11, TO + EDGE + 11, 69) && end.frame.rflags & 1 << 6 == 0;
-    holds!(TOPIC, right, "REPE CMPSB stops behind the first difference"; "{:x?} {:#x}", place(&end), end.frame.rflags);
+    holds!(
+        TOPIC,
+        right,
+        "REPE CMPSB stops behind the first difference",
+        "{:x?} {:#x}",
+        place(&end),
+        end.frame.rflags
+    );
     map(TO + EDGE, &TARGET[1], false);
     let end = run(state(cmpsb, FROM + EDGE - 20, TO + EDGE - 20, 100));
     let right = end.fault().vector == PAGE_FAULT && place(&end) == (FROM + EDGE, TO + EDGE, 80);
-    holds!(TOPIC, right, "REPE CMPSB into a missing page"; "{} {:x?}", end.fault(), place(&end));
+    holds!(TOPIC, right, "REPE CMPSB into a missing page", "{} {:x?}", end.fault(), place(&end));
 }
 
 fn small_addresses() {
@@ -242,5 +257,5 @@ fn small_addresses() {
     let right = place(&end) == (from + 16, to + 16, 0)
         && TARGET[0].read::<u8>(15) == SOURCE[0].read::<u8>(15)
         && TARGET[0].read::<u8>(16) == 0;
-    holds!(TOPIC, right, "REP MOVSB with 32-bit addresses"; "{} {:x?}", end.fault(), place(&end));
+    holds!(TOPIC, right, "REP MOVSB with 32-bit addresses", "{} {:x?}", end.fault(), place(&end));
 }

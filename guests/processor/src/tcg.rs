@@ -55,7 +55,6 @@ const KNOWN_WRONG: &[(&str, &str)] = &[
     ("SYSCALL in compatibility mode (Intel)", "it goes to CSTAR whoever the vendor is"),
     ("alignment check at CPL 3", "it has no alignment checks"),
     ("alignment check of a word", "it has no alignment checks"),
-    ("the frame has RF set", "it saves RF as it is"),
     ("a fault saves RF set", "it saves RF as it is"),
     ("MOV SS keeps the breakpoint behind it off", "it does not keep it off"),
     ("DR7.GD guards the debug registers", "it has no GD"),
