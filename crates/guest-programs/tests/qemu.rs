@@ -79,3 +79,25 @@ fn the_tour_finds_no_hypervisor_at_all() {
     assert_eq!(run.code, Some(guest_programs::exit_code::NO_MICROSOFT_HYPERVISOR as i32), "{}", run.output);
     assert!(run.output.contains("no hypervisor"), "{}", run.output);
 }
+
+/// The checks of the processor, on both vendors' processors: they differ in SYSENTER and SYSCALL.
+#[test]
+fn the_processor_checks_pass_on_an_amd_processor() {
+    check_the_processor("max,vendor=AuthenticAMD");
+}
+
+#[test]
+fn the_processor_checks_pass_on_an_intel_processor() {
+    check_the_processor("max,vendor=GenuineIntel");
+}
+
+fn check_the_processor(processor: &str) {
+    let Some(run) = run(guest_programs::PROCESSOR, processor, "") else { return };
+    let count = |mark: &str| run.output.lines().filter(|line| line.starts_with(mark)).count();
+    assert_eq!(run.code, Some(guest_programs::exit_code::PASS as i32), "{}", run.output);
+    assert_eq!(count("FAIL"), 0, "{}", run.output);
+    assert!(count("ok ") > 450, "the checks are made: {}", run.output);
+    for line in run.output.lines().filter(|line| line.starts_with("skip")) {
+        println!("SKIPPED: {line}");
+    }
+}

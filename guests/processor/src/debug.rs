@@ -113,30 +113,35 @@ pub(crate) fn check() {
 
 fn registers() {
     set_dr0(0x1234_5678_9ABC_DEF0);
-    holds!(TOPIC, dr0() == 0x1234_5678_9ABC_DEF0, "DR0 keeps 64 bits"; "{:#x}", dr0());
+    holds!(TOPIC, dr0() == 0x1234_5678_9ABC_DEF0, "DR0 keeps 64 bits", "{:#x}", dr0());
     set_dr6(0);
-    holds!(TOPIC, dr6() & 0xFFFF_1FF0 == 0xFFFF_0FF0, "reserved bits of DR6"; "{:#x}", dr6());
+    holds!(TOPIC, dr6() & 0xFFFF_1FF0 == 0xFFFF_0FF0, "reserved bits of DR6", "{:#x}", dr6());
     set_dr7(0);
-    holds!(TOPIC, dr7() == DR7_RESET, "bit 10 of DR7 reads as 1"; "{:#x}", dr7());
+    holds!(TOPIC, dr7() == DR7_RESET, "bit 10 of DR7 reads as 1", "{:#x}", dr7());
     let is_general = |fault: Option<Fault>| {
         fault.is_some_and(|fault| fault.vector == GENERAL_PROTECTION && fault.error == 0)
     };
     let fault = set_dr7(1 << 32);
-    holds!(TOPIC, is_general(fault), "upper half of DR7"; "{fault:x?}");
+    holds!(TOPIC, is_general(fault), "upper half of DR7", "{fault:x?}");
     set_dr7(DR7_RESET);
     let fault = set_dr6(1 << 32);
-    holds!(TOPIC, is_general(fault), "upper half of DR6"; "{fault:x?}");
+    holds!(TOPIC, is_general(fault), "upper half of DR6", "{fault:x?}");
     let cr4 = cpu::cr4();
     // SAFETY: DE concerns debug registers only.
     unsafe {
         cpu::set_cr4(cr4 & !CR4_DE);
         let mut value = 0_u64;
         let fault = guarded!("mov {value}, dr4"; value = inout(reg) value);
-        holds!(TOPIC, fault.is_none() && value == dr6(), "DR4 is DR6 without CR4.DE"; "{fault:x?} {value:#x}");
+        holds!(
+            TOPIC,
+            fault.is_none() && value == dr6(),
+            "DR4 is DR6 without CR4.DE",
+            "{fault:x?} {value:#x}"
+        );
         cpu::set_cr4(cr4 | CR4_DE);
         let fault = guarded!("mov {value}, dr5"; value = inout(reg) value);
         let undefined = fault.is_some_and(|fault| fault.vector == INVALID_OPCODE);
-        holds!(TOPIC, undefined, "DR5 is undefined with CR4.DE"; "{fault:x?} {value:#x}");
+        holds!(TOPIC, undefined, "DR5 is undefined with CR4.DE", "{fault:x?} {value:#x}");
         cpu::set_cr4(cr4);
     }
 }
@@ -146,24 +151,40 @@ fn execution() {
     let state = user_state(three_nops);
     let (end, status) = with_breakpoint(state, address, On::Execute);
     let right = end.fault().vector == DEBUG && end.frame.rip == end.frame.rbx && end.frame.rbx == address;
-    holds!(TOPIC, right, "a breakpoint on an instruction traps before it"; "{} at {:#x}, not {address:#x}", end.fault(), end.frame.rip);
-    holds!(TOPIC, status == 1, "DR6 names it"; "{status:#x}");
-    holds!(TOPIC, end.frame.rflags & RF != 0, "the frame has RF set"; "{:#x}", end.frame.rflags);
+    holds!(
+        TOPIC,
+        right,
+        "a breakpoint on an instruction traps before it",
+        "{} at {:#x}, not {address:#x}",
+        end.fault(),
+        end.frame.rip
+    );
+    holds!(TOPIC, status == 1, "DR6 names it", "{status:#x}");
+    // The one fault that does not save RF set (Intel SDM 3B 18.3.1.1): its handler is to set it.
+    holds!(TOPIC, end.frame.rflags & RF == 0, "the frame has RF clear", "{:#x}", end.frame.rflags);
     let mut again = end;
     again.frame.rflags |= RF;
     let (end, status) = with_breakpoint(again, address, On::Execute);
     let right = end.fault().vector == BREAKPOINT && status == 0;
-    holds!(TOPIC, right, "RF goes on behind it"; "{} at {:#x} {status:#x}", end.fault(), end.frame.rip);
+    holds!(TOPIC, right, "RF goes on behind it", "{} at {:#x} {status:#x}", end.fault(), end.frame.rip);
     let (end, _) = with_breakpoint(state, address + 1, On::Write1);
-    holds!(TOPIC, end.fault().vector == BREAKPOINT, "fetching is neither read nor write"; "{}", end.fault());
+    holds!(TOPIC, end.fault().vector == BREAKPOINT, "fetching is neither read nor write", "{}", end.fault());
     set_dr6(DR6_RESET);
     set_dr0(address);
     set_dr7(DR7_RESET);
     let end = run(state);
-    holds!(TOPIC, end.fault().vector == BREAKPOINT, "a breakpoint that is not enabled"; "{}", end.fault());
+    holds!(TOPIC, end.fault().vector == BREAKPOINT, "a breakpoint that is not enabled", "{}", end.fault());
     let (end, _) = with_breakpoint(kernel_state(shadowed), lab::at(shadowed) + 14, On::Execute);
     let right = end.fault().vector == BREAKPOINT && lab::at(shadowed) + 14 == end.frame.rbx;
-    holds!(TOPIC, right, "MOV SS keeps the breakpoint behind it off"; "{} at {:#x}, rbx {:#x}", end.fault(), end.frame.rip, end.frame.rbx);
+    holds!(
+        TOPIC,
+        right,
+        "MOV SS keeps the breakpoint behind it off",
+        "{} at {:#x}, rbx {:#x}",
+        end.fault(),
+        end.frame.rip,
+        end.frame.rbx
+    );
 }
 
 fn data() {
@@ -171,7 +192,14 @@ fn data() {
     let (end, status) = with_breakpoint(at_memory(write_byte, 0), memory, On::Write1);
     let behind = lab::user(lab::at(write_byte)) + 3;
     let right = end.fault().vector == DEBUG && end.frame.rip == behind && status == 1;
-    holds!(TOPIC, right, "a write traps behind itself"; "{} at {:#x}, not {behind:#x}, {status:#x}", end.fault(), end.frame.rip);
+    holds!(
+        TOPIC,
+        right,
+        "a write traps behind itself",
+        "{} at {:#x}, not {behind:#x}, {status:#x}",
+        end.fault(),
+        end.frame.rip
+    );
     holds!(TOPIC, MEMORY.read::<u8>(0) == 1, "and is done");
     let cases: [(&str, extern "C" fn(), u64, u64, On, bool); 8] = [
         ("a read does not match a write", read_quad, 0, 0, On::Write1, false),
@@ -186,22 +214,41 @@ fn data() {
     for (what, code, offset, breakpoint, on, matches) in cases {
         let (end, status) = with_breakpoint(at_memory(code, offset), memory + breakpoint, on);
         let expected = if matches { DEBUG } else { BREAKPOINT };
-        holds!(TOPIC, end.fault().vector == expected && (status == 1) == matches, what; "{} {status:#x}", end.fault());
+        holds!(
+            TOPIC,
+            end.fault().vector == expected && (status == 1) == matches,
+            what,
+            "{} {status:#x}",
+            end.fault()
+        );
     }
     let (end, _) = with_breakpoint(at_memory(fill, 0), memory + 3, On::Write1);
     let right = end.fault().vector == DEBUG && end.frame.rcx <= 4;
-    holds!(TOPIC, right, "a string instruction traps after the iteration, or soon"; "{} rcx {}", end.fault(), end.frame.rcx);
+    holds!(
+        TOPIC,
+        right,
+        "a string instruction traps after the iteration, or soon",
+        "{} rcx {}",
+        end.fault(),
+        end.frame.rcx
+    );
     set_dr1(memory + 8);
     set_dr6(DR6_RESET);
     set_dr7(DR7_RESET | 8 | 1 << 20);
     let end = run(at_memory(two_writes, 0));
     set_dr7(DR7_RESET);
     let status = dr6() & 0xF;
-    holds!(TOPIC, end.fault().vector == DEBUG && status == 2, "DR1 is named as DR1"; "{} {status:#x}", end.fault());
+    holds!(
+        TOPIC,
+        end.fault().vector == DEBUG && status == 2,
+        "DR1 is named as DR1",
+        "{} {status:#x}",
+        end.fault()
+    );
     set_dr6(DR6_RESET);
     let end = run(user_state(icebp));
     let right = end.fault().vector == DEBUG && dr6() & 0x400F == 0;
-    holds!(TOPIC, right, "INT1 stands behind itself"; "{} {:#x}", end.fault(), dr6());
+    holds!(TOPIC, right, "INT1 stands behind itself", "{} {:#x}", end.fault(), dr6());
 }
 
 fn ports() {
@@ -213,7 +260,7 @@ fn ports() {
     unsafe { cpu::set_cr4(cr4) };
     let behind = lab::at(write_port) + 6;
     let right = end.fault().vector == DEBUG && status == 1 && end.frame.rip == behind;
-    holds!(TOPIC, right, "a breakpoint on a port"; "{} at {:#x} {status:#x}", end.fault(), end.frame.rip);
+    holds!(TOPIC, right, "a breakpoint on a port", "{} at {:#x} {status:#x}", end.fault(), end.frame.rip);
 }
 
 fn general_detect() {
@@ -223,6 +270,6 @@ fn general_detect() {
     // The trap has cleared GD, or the next line would not come through.
     let status = dr6();
     let right = end.fault().vector == DEBUG && end.frame.rip == end.frame.rbx && status & 1 << 13 != 0;
-    holds!(TOPIC, right, "DR7.GD guards the debug registers"; "{} {status:#x}", end.fault());
-    holds!(TOPIC, dr7() & 1 << 13 == 0, "the trap clears DR7.GD"; "{:#x}", dr7());
+    holds!(TOPIC, right, "DR7.GD guards the debug registers", "{} {status:#x}", end.fault());
+    holds!(TOPIC, dr7() & 1 << 13 == 0, "the trap clears DR7.GD", "{:#x}", dr7());
 }

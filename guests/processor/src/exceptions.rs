@@ -140,7 +140,13 @@ fn judge32(what: &str, mut state: State, vector: u8, error: u32) {
     state.frame.rbx = lab::user(state.frame.rbx);
     // INTO that does nothing and BOUND that is content end at the INT3 behind them, one byte before the label.
     trapped(TOPIC, what, &state, vector, error);
-    lab::holds!(TOPIC, state.frame.cs == u64::from(USER_CODE_32), "compatibility mode: CS in the frame"; "{:#x}", state.frame.cs);
+    lab::holds!(
+        TOPIC,
+        state.frame.cs == u64::from(USER_CODE_32),
+        "compatibility mode: CS in the frame",
+        "{:#x}",
+        state.frame.cs
+    );
 }
 
 fn with_rdi(mut state: State, rdi: u64) -> State {
@@ -161,7 +167,7 @@ fn addresses() {
         for (state, more) in [(kernel_state(code), 0), (user_state(code), 4)] {
             let state = with_rdi(state, NOWHERE + 0x123 + below);
             trapped(TOPIC, what, &state, PAGE_FAULT, error | more);
-            lab::holds!(TOPIC, state.cr2 == NOWHERE + 0x123, "CR2 holds the address"; "{:#x}", state.cr2);
+            lab::holds!(TOPIC, state.cr2 == NOWHERE + 0x123, "CR2 holds the address", "{:#x}", state.cr2);
         }
     }
     for state in [kernel_state(read), user_state(read)] {
@@ -196,17 +202,29 @@ fn addresses() {
         let state = with_rdi(state, NOWHERE);
         let fetch = if lab::NX.yes() { 16 } else { 0 };
         trapped(TOPIC, "jump to nowhere faults at the target", &state, PAGE_FAULT, more | fetch);
-        lab::holds!(TOPIC, state.cr2 == NOWHERE, "CR2 holds the target"; "{:#x}", state.cr2);
+        lab::holds!(TOPIC, state.cr2 == NOWHERE, "CR2 holds the target", "{:#x}", state.cr2);
     }
     let before = user_state(call_there);
     let state = with_rdi(before, NOWHERE);
     let pushed = before.frame.rsp - 8;
-    lab::holds!(TOPIC, state.frame.rsp == pushed, "a call to nowhere has pushed its return address"; "rsp {:#x}", state.frame.rsp);
+    lab::holds!(
+        TOPIC,
+        state.frame.rsp == pushed,
+        "a call to nowhere has pushed its return address",
+        "rsp {:#x}",
+        state.frame.rsp
+    );
     // An access over a page's end faults at the first byte of the page that is missing.
     let edge = lab::USER + (16 << 20) - 3;
     let state = with_rdi(user_state(read), edge);
     trapped(TOPIC, "read over the end of what is mapped for CPL 3", &state, PAGE_FAULT, 4 | 1);
-    lab::holds!(TOPIC, state.cr2 == edge + 3, "CR2 holds the first address that is missing"; "{:#x}", state.cr2);
+    lab::holds!(
+        TOPIC,
+        state.cr2 == edge + 3,
+        "CR2 holds the first address that is missing",
+        "{:#x}",
+        state.cr2
+    );
 }
 
 fn compatibility() {
@@ -216,11 +234,17 @@ fn compatibility() {
     ] {
         let state = with_rdi(user32_state(code), 0xC000_0000);
         judge32(what, state, PAGE_FAULT, error | 1);
-        lab::holds!(TOPIC, state.cr2 == 0xC000_0000, "compatibility mode: CR2"; "{:#x}", state.cr2);
+        lab::holds!(TOPIC, state.cr2 == 0xC000_0000, "compatibility mode: CR2", "{:#x}", state.cr2);
     }
     let state = run(user32_state(wrap32));
     judge32("compatibility mode: addresses wrap at 4 GiB", state, PAGE_FAULT, 5);
-    lab::holds!(TOPIC, state.cr2 == 0x7FFF_E000, "compatibility mode: CR2 after the wrap"; "{:#x}", state.cr2);
+    lab::holds!(
+        TOPIC,
+        state.cr2 == 0x7FFF_E000,
+        "compatibility mode: CR2 after the wrap",
+        "{:#x}",
+        state.cr2
+    );
     let state = run(user32_state(up_from_32));
     trapped(TOPIC, "far return from compatibility to 64-bit mode", &state, BREAKPOINT, 0);
     lab::holds!(

@@ -57,21 +57,31 @@ fn who_may() {
     let expected = 0x8D5 | 2 | 1 << 10 | IOPL | NT | AC | ID;
     let read = end.frame.rax;
     // VIF and VIP are left out: only processors with VME keep them.
-    holds!(TOPIC, read & !(3 << 19) == expected, "POPF at CPL 0 sets all but RF, VM and reserved bits"; "{read:#x}, not {expected:#x}");
-    holds!(TOPIC, read & (RF | VM) == 0, "PUSHF shows RF and VM as 0"; "{read:#x}");
+    holds!(
+        TOPIC,
+        read & !(3 << 19) == expected,
+        "POPF at CPL 0 sets all but RF, VM and reserved bits",
+        "{read:#x}, not {expected:#x}"
+    );
+    holds!(TOPIC, read & (RF | VM) == 0, "PUSHF shows RF and VM as 0", "{read:#x}");
     let end = with_rdi(user_state(set_flags), (everything & 0xFFFF_FFFF) | IF);
     let read = end.frame.rax;
-    holds!(TOPIC, read & (IF | IOPL) == 0 && read & (AC | ID | NT) == AC | ID | NT, "POPF at CPL 3 leaves IF and IOPL"; "{read:#x}");
+    holds!(
+        TOPIC,
+        read & (IF | IOPL) == 0 && read & (AC | ID | NT) == AC | ID | NT,
+        "POPF at CPL 3 leaves IF and IOPL",
+        "{read:#x}"
+    );
     let mut state = user_state(set_flags);
     state.frame.rflags |= IOPL | IF;
     let read = with_rdi(state, 2).frame.rax;
-    holds!(TOPIC, read & (IF | IOPL) == IOPL, "POPF at CPL 3 with IOPL 3 changes IF, not IOPL"; "{read:#x}");
+    holds!(TOPIC, read & (IF | IOPL) == IOPL, "POPF at CPL 3 with IOPL 3 changes IF, not IOPL", "{read:#x}");
     let read = with_rdi(user32_state(set_flags32), AC | 0xD5).frame.rax;
-    holds!(TOPIC, read & (AC | 0xD5) == AC | 0xD5, "POPF of 32 bits"; "{read:#x}");
+    holds!(TOPIC, read & (AC | 0xD5) == AC | 0xD5, "POPF of 32 bits", "{read:#x}");
     let mut state = kernel_state(set_flags16);
     state.frame.rflags |= AC;
     let read = with_rdi(state, 0xD5).frame.rax;
-    holds!(TOPIC, read & (AC | 0xD5) == AC | 0xD5, "POPF of 16 bits leaves the upper half"; "{read:#x}");
+    holds!(TOPIC, read & (AC | 0xD5) == AC | 0xD5, "POPF of 16 bits leaves the upper half", "{read:#x}");
     let mut state = user_state(clear_if);
     state.frame.rflags |= IOPL | IF;
     let end = run(state);
@@ -80,13 +90,19 @@ fn who_may() {
     let mut state = user_state(set_if);
     state.frame.rflags |= IOPL;
     let end = run(state);
-    holds!(TOPIC, end.frame.rflags & IF != 0 && end.fault().vector == BREAKPOINT, "STI at CPL 3 with IOPL 3"; "{}", end.fault());
+    holds!(
+        TOPIC,
+        end.frame.rflags & IF != 0 && end.fault().vector == BREAKPOINT,
+        "STI at CPL 3 with IOPL 3",
+        "{}",
+        end.fault()
+    );
     let end = run(user_state(undefined));
-    holds!(TOPIC, end.frame.rflags & RF != 0, "a fault saves RF set"; "{:#x}", end.frame.rflags);
+    holds!(TOPIC, end.frame.rflags & RF != 0, "a fault saves RF set", "{:#x}", end.frame.rflags);
     let mut state = user_state(push_immediate_flags);
     state.frame.rflags |= NT | ID;
     let read = run(state).frame.rax;
-    holds!(TOPIC, read & 0x28 == 0 && read & 2 == 2, "bits 3 and 5 read as 0, bit 1 as 1"; "{read:#x}");
+    holds!(TOPIC, read & 0x28 == 0 && read & 2 == 2, "bits 3 and 5 read as 0, bit 1 as 1", "{read:#x}");
 }
 
 fn dr6() -> u64 {
@@ -108,16 +124,16 @@ fn single_steps() {
     let first = state.frame.rip + 1;
     let end = run(state);
     let right = end.fault().vector == DEBUG && end.frame.rip == first;
-    holds!(TOPIC, right, "TF traps after one instruction"; "{} at {:#x}", end.fault(), end.frame.rip);
+    holds!(TOPIC, right, "TF traps after one instruction", "{} at {:#x}", end.fault(), end.frame.rip);
     holds!(TOPIC, end.frame.rflags & TF != 0, "TF is still set in the frame");
-    holds!(TOPIC, dr6() & DR6_BS != 0, "DR6 tells of the single step"; "{:#x}", dr6());
+    holds!(TOPIC, dr6() & DR6_BS != 0, "DR6 tells of the single step", "{:#x}", dr6());
     // Three steps more lead to the INT3.
     let mut state = end;
     for _ in 0..3 {
         state = run(state);
     }
     let right = state.fault().vector == DEBUG && state.frame.rip == state.frame.rbx + 1;
-    holds!(TOPIC, right, "one instruction after the other"; "{} at {:#x}", state.fault(), state.frame.rip);
+    holds!(TOPIC, right, "one instruction after the other", "{} at {:#x}", state.fault(), state.frame.rip);
     for state in [user_state(step_by_popf), kernel_state(step_by_popf)] {
         trapped(
             TOPIC,
@@ -133,7 +149,7 @@ fn single_steps() {
     trapped(TOPIC, "MOV SS keeps the single step off", &run(user_state(step_over_mov_ss)), DEBUG, 0);
     let end = with_rdi(user_state(step_rep), lab::user(MEMORY.address()));
     trapped(TOPIC, "a string instruction is stepped by iterations", &end, DEBUG, 0);
-    holds!(TOPIC, end.frame.rcx == 2, "and has done one"; "{}", end.frame.rcx);
+    holds!(TOPIC, end.frame.rcx == 2, "and has done one", "{}", end.frame.rcx);
     let end = run(user_state(step_into_int));
     holds!(TOPIC, end.frame.rflags & TF != 0, "INT saves TF set");
     trapped(TOPIC, "INT is not stepped", &end, 0x80, 0);
@@ -142,7 +158,14 @@ fn single_steps() {
     (state.frame.rsi, state.frame.rcx) = (0x10, 8);
     let end = run(state);
     let right = end.fault().vector == DEBUG && end.frame.rip == end.frame.rbx + 1;
-    holds!(TOPIC, right, "IRETQ that sets TF: the instruction it returns to is stepped"; "{} at {:#x}", end.fault(), end.frame.rip);
+    holds!(
+        TOPIC,
+        right,
+        "IRETQ that sets TF: the instruction it returns to is stepped",
+        "{} at {:#x}",
+        end.fault(),
+        end.frame.rip
+    );
     clear_dr6();
 }
 
@@ -158,13 +181,19 @@ fn alignment() {
     trapped(TOPIC, "alignment check at CPL 3", &access(misaligned, true, 1), ALIGNMENT, 0);
     trapped(TOPIC, "alignment check of a word", &access(misaligned_word, true, 1), ALIGNMENT, 0);
     let end = access(misaligned, true, 8);
-    holds!(TOPIC, end.fault().vector == BREAKPOINT, "aligned access with alignment checks"; "{}", end.fault());
+    holds!(
+        TOPIC,
+        end.fault().vector == BREAKPOINT,
+        "aligned access with alignment checks",
+        "{}",
+        end.fault()
+    );
     let end = access(misaligned, false, 1);
-    holds!(TOPIC, end.fault().vector == BREAKPOINT, "no alignment checks at CPL 0"; "{}", end.fault());
+    holds!(TOPIC, end.fault().vector == BREAKPOINT, "no alignment checks at CPL 0", "{}", end.fault());
     // SAFETY: the value from before.
     unsafe { cpu::set_cr0(cr0) };
     let end = access(misaligned, true, 1);
-    holds!(TOPIC, end.fault().vector == BREAKPOINT, "no alignment checks without CR0.AM"; "{}", end.fault());
+    holds!(TOPIC, end.fault().vector == BREAKPOINT, "no alignment checks without CR0.AM", "{}", end.fault());
     let end = access(misaligned_sse, true, 1);
-    holds!(TOPIC, end.fault().vector == BREAKPOINT, "MOVUPS takes any address"; "{}", end.fault());
+    holds!(TOPIC, end.fault().vector == BREAKPOINT, "MOVUPS takes any address", "{}", end.fault());
 }

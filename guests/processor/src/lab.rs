@@ -121,12 +121,12 @@ pub(crate) fn trapped(topic: &str, what: &str, state: &State, vector: u8, error:
     );
 }
 
-/// `holds!(topic, condition, "what"; "details {}", ...)`
+/// `holds!(topic, condition, "what", "details {}", ...)`
 macro_rules! holds {
-    ($topic:expr, $condition:expr, $what:expr) => {
+    ($topic:expr, $condition:expr, $what:expr $(,)?) => {
         $crate::lab::verdict($topic, $condition, $what, format_args!("it is not so"))
     };
-    ($topic:expr, $condition:expr, $what:expr; $($details:tt)+) => {
+    ($topic:expr, $condition:expr, $what:expr, $($details:tt)+) => {
         $crate::lab::verdict($topic, $condition, $what, format_args!($($details)+))
     };
 }

@@ -56,29 +56,53 @@ pub(crate) fn check() {
 fn accessed_and_dirty() {
     let (leaf, upper) = fresh(FULL);
     access(read, BASE, false);
-    holds!(TOPIC, used(leaf) == bits::ACCESSED, "a read sets A and not D"; "{:#x}", used(leaf));
-    holds!(TOPIC, used(upper) == bits::ACCESSED, "and A in the directory"; "{:#x}", used(upper));
+    holds!(TOPIC, used(leaf) == bits::ACCESSED, "a read sets A and not D", "{:#x}", used(leaf));
+    holds!(TOPIC, used(upper) == bits::ACCESSED, "and A in the directory", "{:#x}", used(upper));
     access(write, BASE, false);
-    holds!(TOPIC, used(leaf) == bits::ACCESSED | bits::DIRTY, "a write after it sets D"; "{:#x}", used(leaf));
-    holds!(TOPIC, used(upper) & bits::DIRTY == 0, "a directory entry has no D"; "{:#x}", used(upper));
+    holds!(TOPIC, used(leaf) == bits::ACCESSED | bits::DIRTY, "a write after it sets D", "{:#x}", used(leaf));
+    holds!(TOPIC, used(upper) & bits::DIRTY == 0, "a directory entry has no D", "{:#x}", used(upper));
     let (leaf, _) = fresh(FULL);
     access(write, BASE, true);
-    holds!(TOPIC, used(leaf) == bits::ACCESSED | bits::DIRTY, "a write sets A and D at once"; "{:#x}", used(leaf));
+    holds!(
+        TOPIC,
+        used(leaf) == bits::ACCESSED | bits::DIRTY,
+        "a write sets A and D at once",
+        "{:#x}",
+        used(leaf)
+    );
     // SAFETY: an entry of the window.
     unsafe { leaf.write_volatile(leaf.read_volatile() & !(bits::ACCESSED | bits::DIRTY)) };
     page::invalidate(BASE);
     access(write, BASE, false);
-    holds!(TOPIC, used(leaf) == bits::ACCESSED | bits::DIRTY, "they are set again after they were cleared and INVLPG"; "{:#x}", used(leaf));
+    holds!(
+        TOPIC,
+        used(leaf) == bits::ACCESSED | bits::DIRTY,
+        "they are set again after they were cleared and INVLPG",
+        "{:#x}",
+        used(leaf)
+    );
     let (leaf, _) = fresh(bits::PRESENT | bits::USER);
     let end = access(write, BASE, true);
-    holds!(TOPIC, end.frame.vector == u64::from(PAGE_FAULT) && used(leaf) & bits::DIRTY == 0, "a write that faults sets no D"; "{:#x}", used(leaf));
+    holds!(
+        TOPIC,
+        end.frame.vector == u64::from(PAGE_FAULT) && used(leaf) & bits::DIRTY == 0,
+        "a write that faults sets no D",
+        "{:#x}",
+        used(leaf)
+    );
     let (leaf, _) = fresh(FULL);
     TARGET.write(0, 7_u64);
     let end = access(compare_and_fail, BASE, false);
-    holds!(TOPIC, end.frame.rax == 7 && used(leaf) & bits::DIRTY != 0, "LOCK CMPXCHG that fails writes, so D is set"; "{:#x}", used(leaf));
+    holds!(
+        TOPIC,
+        end.frame.rax == 7 && used(leaf) & bits::DIRTY != 0,
+        "LOCK CMPXCHG that fails writes, so D is set",
+        "{:#x}",
+        used(leaf)
+    );
     let (leaf, _) = fresh(FULL);
     access(add_nothing, BASE, false);
-    holds!(TOPIC, used(leaf) & bits::DIRTY != 0, "ADD of 0 writes, so D is set"; "{:#x}", used(leaf));
+    holds!(TOPIC, used(leaf) & bits::DIRTY != 0, "ADD of 0 writes, so D is set", "{:#x}", used(leaf));
     let large = BASE + (1 << 35);
     for (size, what) in [(Size::Large, "a 2 MiB page has A and D"), (Size::Huge, "a 1 GiB page has A and D")]
     {
@@ -95,7 +119,7 @@ fn accessed_and_dirty() {
         let after_read = used(leaf);
         access(write, address + TARGET.address() % size.bytes(), false);
         let right = after_read == bits::ACCESSED && used(leaf) == bits::ACCESSED | bits::DIRTY;
-        holds!(TOPIC, right, what; "{after_read:#x}, {:#x}", used(leaf));
+        holds!(TOPIC, right, what, "{after_read:#x}, {:#x}", used(leaf));
     }
 }
 
@@ -111,22 +135,37 @@ fn reserved_bits() {
         page::invalidate(BASE);
         for (user, error) in [(false, 9), (true, 13)] {
             let fault = access(read, BASE, user).fault();
-            holds!(TOPIC, fault.vector == PAGE_FAULT && fault.error == error, "an address beyond the processor's is a reserved bit"; "{fault}");
+            holds!(
+                TOPIC,
+                fault.vector == PAGE_FAULT && fault.error == error,
+                "an address beyond the processor's is a reserved bit",
+                "{fault}"
+            );
         }
         let fault = access(write, BASE, true).fault();
-        holds!(TOPIC, fault.vector == PAGE_FAULT && fault.error == 15, "for writes as well"; "{fault}");
+        holds!(TOPIC, fault.vector == PAGE_FAULT && fault.error == 15, "for writes as well", "{fault}");
     }
     let large = BASE + (1 << 34);
     // SAFETY: the window belongs to the topics.
     unsafe { page::map(large, 1 << 13, Size::Large, FULL) };
     let fault = access(read, large, false).fault();
-    holds!(TOPIC, fault.vector == PAGE_FAULT && fault.error == 9, "bit 13 of a 2 MiB entry is reserved"; "{fault}");
+    holds!(
+        TOPIC,
+        fault.vector == PAGE_FAULT && fault.error == 9,
+        "bit 13 of a 2 MiB entry is reserved",
+        "{fault}"
+    );
     if lab::HUGE.yes() {
         let huge = BASE + (1 << 36);
         // SAFETY: the window belongs to the topics.
         unsafe { page::map(huge, 1 << 20, Size::Huge, FULL) };
         let fault = access(read, huge, false).fault();
-        holds!(TOPIC, fault.vector == PAGE_FAULT && fault.error == 9, "bit 20 of a 1 GiB entry is reserved"; "{fault}");
+        holds!(
+            TOPIC,
+            fault.vector == PAGE_FAULT && fault.error == 9,
+            "bit 20 of a 1 GiB entry is reserved",
+            "{fault}"
+        );
     }
     if lab::NX.yes() {
         let (leaf, _) = fresh(FULL);
@@ -139,7 +178,12 @@ fn reserved_bits() {
             let fault = access(read, BASE, false).fault();
             cpu::wrmsr(0xC000_0080, efer);
             page::flush();
-            holds!(TOPIC, fault.vector == PAGE_FAULT && fault.error == 9, "without EFER.NXE bit 63 is reserved"; "{fault}");
+            holds!(
+                TOPIC,
+                fault.vector == PAGE_FAULT && fault.error == 9,
+                "without EFER.NXE bit 63 is reserved",
+                "{fault}"
+            );
         }
     }
 }
@@ -152,9 +196,19 @@ fn edges() {
     unsafe { page::map(edge, 0, Size::Small, 0) };
     TARGET.write(4088, 0x1111_1111_1111_1111_u64);
     let fault = access(read_over_edge, edge, false).fault();
-    holds!(TOPIC, fault.vector == PAGE_FAULT && fault.cr2 == edge && fault.error == 0, "a read into a missing page faults there"; "{fault}");
+    holds!(
+        TOPIC,
+        fault.vector == PAGE_FAULT && fault.cr2 == edge && fault.error == 0,
+        "a read into a missing page faults there",
+        "{fault}"
+    );
     let fault = access(write_over_edge, edge, false).fault();
-    holds!(TOPIC, fault.vector == PAGE_FAULT && fault.cr2 == edge && fault.error == 2, "a write into a missing page faults there"; "{fault}");
+    holds!(
+        TOPIC,
+        fault.vector == PAGE_FAULT && fault.cr2 == edge && fault.error == 2,
+        "a write into a missing page faults there",
+        "{fault}"
+    );
     holds!(
         TOPIC,
         TARGET.read::<u64>(4088) == 0x1111_1111_1111_1111,
@@ -167,15 +221,26 @@ fn edges() {
     state.frame.rax = 0x8877_6655_4433_2211;
     lab::run(state);
     let halves = (TARGET.read::<u32>(4092), TARGET.read::<u32>(0));
-    holds!(TOPIC, halves == (0x4433_2211, 0x8877_6655), "a write over an edge follows two translations"; "{halves:x?}");
+    holds!(
+        TOPIC,
+        halves == (0x4433_2211, 0x8877_6655),
+        "a write over an edge follows two translations",
+        "{halves:x?}"
+    );
     let end = access(read_over_edge, edge, true);
-    holds!(TOPIC, end.frame.rax == 0x8877_6655_4433_2211, "so does a read"; "{:#x}", end.frame.rax);
+    holds!(TOPIC, end.frame.rax == 0x8877_6655_4433_2211, "so does a read", "{:#x}", end.frame.rax);
 }
 
 fn write_with_side_effects() {
     fresh(FULL);
     let end = access(prefetch, 0x7FFF_FFFF_F000, true);
-    holds!(TOPIC, end.frame.vector == u64::from(BREAKPOINT), "PREFETCH of what is not mapped does nothing"; "{}", end.fault());
+    holds!(
+        TOPIC,
+        end.frame.vector == u64::from(BREAKPOINT),
+        "PREFETCH of what is not mapped does nothing",
+        "{}",
+        end.fault()
+    );
     // What is not present may be anything else: bits of it never matter, and no INVLPG is owed when it becomes present.
     let leaf = page::entry(BASE, Size::Small);
     // SAFETY: an entry of the window.
@@ -184,9 +249,14 @@ fn write_with_side_effects() {
         page::invalidate(BASE);
     }
     let fault = trap::read64(BASE);
-    holds!(TOPIC, fault.is_err_and(|fault| fault.error == 0), "an entry that is not present has no reserved bits"; "{fault:x?}");
+    holds!(
+        TOPIC,
+        fault.is_err_and(|fault| fault.error == 0),
+        "an entry that is not present has no reserved bits",
+        "{fault:x?}"
+    );
     // SAFETY: an entry of the window.
     unsafe { leaf.write_volatile(TARGET.address() | FULL) };
     let value = trap::read64(BASE);
-    holds!(TOPIC, value == Ok(TARGET.read(0)), "an entry that becomes present counts at once"; "{value:x?}");
+    holds!(TOPIC, value == Ok(TARGET.read(0)), "an entry that becomes present counts at once", "{value:x?}");
 }

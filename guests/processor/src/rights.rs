@@ -56,7 +56,7 @@ impl Cell {
             (Access::Write, false) => {
                 (writable || !self.write_protect) && !(user_page && self.smap && !self.ac)
             }
-            (Access::Execute, false) => !no_execute && !(user_page && self.smep),
+            (Access::Execute, false) => !(no_execute || user_page && self.smep),
         };
         // The fetch bit is reported when NX or SMEP is in force; NX is, if there is any.
         let fetch = self.access == Access::Execute && (self.smep || lab::NX.yes());
@@ -74,9 +74,13 @@ impl Cell {
             state.frame.rip = address;
         }
         state.frame.rdi = address;
-        state.frame.rflags |= u64::from(self.ac) * AC;
+        state.frame.rflags |= if_so(self.ac, AC);
         state
     }
+}
+
+fn if_so(set: bool, bits: u64) -> u64 {
+    if set { bits } else { 0 }
 }
 
 fn choices(offered: bool) -> &'static [bool] {
@@ -113,8 +117,9 @@ fn matrix(size: Size, name: &str, cr0: u64, cr4: u64) {
     let leaf = page::entry(address, size);
     let upper = page::entry(address, upper_size);
     let rights: [u64; 8] = core::array::from_fn(|index| {
-        let index = index as u64;
-        (index & 1) * bits::WRITE | (index >> 1 & 1) * bits::USER | (index >> 2) * bits::NO_EXECUTE
+        if_so(index & 1 != 0, bits::WRITE)
+            | if_so(index & 2 != 0, bits::USER)
+            | if_so(index & 4 != 0, bits::NO_EXECUTE)
     });
     let usable = |rights: u64| lab::NX.yes() || rights & bits::NO_EXECUTE == 0;
     let (mut cells, mut wrong, mut first) = (0_u32, 0_u32, None);
@@ -123,11 +128,9 @@ fn matrix(size: Size, name: &str, cr0: u64, cr4: u64) {
             for &smap in choices(offered(lab::SMAP)) {
                 // SAFETY: the program's pages are supervisor pages and writable: none of the bits touches them.
                 unsafe {
-                    cpu::set_cr0(cr0 & !CR0_WP | u64::from(write_protect) * CR0_WP);
+                    cpu::set_cr0(cr0 & !CR0_WP | if_so(write_protect, CR0_WP));
                     cpu::set_cr4(
-                        cr4 & !(CR4_SMEP | CR4_SMAP)
-                            | u64::from(smep) * CR4_SMEP
-                            | u64::from(smap) * CR4_SMAP,
+                        cr4 & !(CR4_SMEP | CR4_SMAP) | if_so(smep, CR4_SMEP) | if_so(smap, CR4_SMAP),
                     );
                 }
                 for &upper_rights in if has_upper { &rights[..] } else { &[bits::WRITE | bits::USER] } {
@@ -176,7 +179,12 @@ fn matrix(size: Size, name: &str, cr0: u64, cr4: u64) {
         None => lab::holds!(TOPIC, wrong == 0, text.as_str()),
         Some((cell, fault)) => {
             let expected = cell.fault();
-            lab::holds!(TOPIC, false, text.as_str(); "{wrong} are wrong; the first: {cell:x?} gives {fault}, not {expected:?}");
+            lab::holds!(
+                TOPIC,
+                false,
+                text.as_str(),
+                "{wrong} are wrong; the first: {cell:x?} gives {fault}, not {expected:?}"
+            );
         }
     }
 }

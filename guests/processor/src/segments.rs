@@ -56,8 +56,8 @@ fn judge(what: &str, fault: Option<Fault>, expected: Expected) {
     };
     let (vector, error) = expected.unwrap_or((BREAKPOINT, 0));
     match fault {
-        Some(fault) => holds!(TOPIC, right, what; "{fault}; expected {}({error:#x})", name(vector)),
-        None => holds!(TOPIC, right, what; "no fault; expected {}({error:#x})", name(vector)),
+        Some(fault) => holds!(TOPIC, right, what, "{fault}; expected {}({error:#x})", name(vector)),
+        None => holds!(TOPIC, right, what, "no fault; expected {}({error:#x})", name(vector)),
     }
 }
 
@@ -110,12 +110,12 @@ fn loads() {
     set_descriptor(SPARE, flat(0x92));
     into_ds(SPARE);
     let access = tables::descriptor(SPARE) >> 40 & 0xFF;
-    holds!(TOPIC, access == 0x93, "a load sets the accessed bit"; "{access:#x}");
+    holds!(TOPIC, access == 0x93, "a load sets the accessed bit", "{access:#x}");
     set_descriptor(SPARE, descriptor(0x1234_5678, 0xF_FFFF, 0x92, 0xC));
     // SAFETY: nothing uses FS.
     unsafe { asm!("mov fs, {:x}", in(reg) SPARE) };
     let base = cpu::rdmsr(0xC000_0100);
-    holds!(TOPIC, base == 0x1234_5678, "FS takes its base from the descriptor"; "{base:#x}");
+    holds!(TOPIC, base == 0x1234_5678, "FS takes its base from the descriptor", "{base:#x}");
 }
 
 fn into_ss(selector: u16) -> Option<Fault> {
@@ -179,9 +179,9 @@ fn rights_and_limits_as_told() {
     set_descriptor(SPARE, descriptor(0, 0x12345, 0xF2, 0xC));
     let told = ask!("lar {value:e}, {selector:e}", SPARE);
     // Bits 19:16 are undefined.
-    holds!(TOPIC, told.0 & 0xFFF0_FF00 == 0x00C0_F200 && told.1, "LAR of data"; "{told:x?}");
+    holds!(TOPIC, told.0 & 0xFFF0_FF00 == 0x00C0_F200 && told.1, "LAR of data", "{told:x?}");
     let told = ask!("lsl {value:e}, {selector:e}", SPARE);
-    holds!(TOPIC, told == (0x1234_5FFF, true), "LSL with granularity"; "{told:x?}");
+    holds!(TOPIC, told == (0x1234_5FFF, true), "LSL with granularity", "{told:x?}");
     holds!(TOPIC, !ask!("lar {value:e}, {selector:e}", 0_u16).1, "LAR of null");
     holds!(TOPIC, !ask!("lsl {value:e}, {selector:e}", 0xFFF8_u16).1, "LSL beyond the GDT");
     holds!(TOPIC, ask!("verw {selector:x}", SPARE).1, "VERW of writable data");
@@ -303,11 +303,24 @@ fn stack_segment(base: u32) {
     judge_state("stack limit: one byte too far", &stack(read_stack32, 0xFD, up), Some((STACK, 0)));
     judge_state("stack limit: PUSH", &stack(push32, 0x104, up), Some((STACK, 0)));
     let end = stack(push32, 0x10, up);
-    holds!(TOPIC, end.frame.vector == u64::from(BREAKPOINT) && end.frame.rsp == 0xC, "PUSH with a 32-bit stack"; "{:#x}", end.frame.rsp);
+    holds!(
+        TOPIC,
+        end.frame.vector == u64::from(BREAKPOINT) && end.frame.rsp == 0xC,
+        "PUSH with a 32-bit stack",
+        "{:#x}",
+        end.frame.rsp
+    );
     // Without B the stack pointer is SP: PUSH at 0 wraps to 0xFFFC and leaves the upper half of ESP alone.
     let small = descriptor(base, 0xFFFF, 0xF2, 0);
     let end = stack(push32, 0x5_0000, small);
-    holds!(TOPIC, end.frame.rsp == 0x5_FFFC, "PUSH with a 16-bit stack wraps within SP"; "{} rsp {:#x}", end.fault(), end.frame.rsp);
+    holds!(
+        TOPIC,
+        end.frame.rsp == 0x5_FFFC,
+        "PUSH with a 16-bit stack wraps within SP",
+        "{} rsp {:#x}",
+        end.fault(),
+        end.frame.rsp
+    );
 }
 
 static FAR_POINTER: Page = Page::new();
@@ -339,15 +352,33 @@ fn gates() {
     let right = end.frame.vector == u64::from(BREAKPOINT)
         && end.frame.cs == u64::from(tables::KERNEL_CODE)
         && end.frame.rsp == top - 32;
-    holds!(TOPIC, right, "call gate to CPL 0: new stack"; "{} cs {:#x} rsp {:#x}, top {top:#x}", end.fault(), end.frame.cs, end.frame.rsp);
-    holds!(TOPIC, end.frame.ss == 0, "call gate to CPL 0: SS is null"; "{:#x}", end.frame.ss);
+    holds!(
+        TOPIC,
+        right,
+        "call gate to CPL 0: new stack",
+        "{} cs {:#x} rsp {:#x}, top {top:#x}",
+        end.fault(),
+        end.frame.cs,
+        end.frame.rsp
+    );
+    holds!(TOPIC, end.frame.ss == 0, "call gate to CPL 0: SS is null", "{:#x}", end.frame.ss);
     let pushed = [end.frame.rax, end.frame.rcx, end.frame.rdx, end.frame.rsi];
     let expected = [end.frame.rbx, before.cs, before.rsp, before.ss];
-    holds!(TOPIC, pushed == expected, "call gate to CPL 0: what it pushes"; "{pushed:x?}, not {expected:x?}");
+    holds!(TOPIC, pushed == expected, "call gate to CPL 0: what it pushes", "{pushed:x?}, not {expected:x?}");
     let (before, end) = gate(through_gate, gate_return, tables::KERNEL_CODE, 0xEC);
     let back = (end.frame.cs, end.frame.ss, end.frame.rsp) == (before.cs, before.ss, before.rsp)
         && end.frame.rip == end.frame.rbx + 1;
-    holds!(TOPIC, back, "far return to CPL 3"; "{} {:#x}:{:#x} {:#x}:{:#x}", end.fault(), end.frame.cs, end.frame.rip, end.frame.ss, end.frame.rsp);
+    holds!(
+        TOPIC,
+        back,
+        "far return to CPL 3",
+        "{} {:#x}:{:#x} {:#x}:{:#x}",
+        end.fault(),
+        end.frame.cs,
+        end.frame.rip,
+        end.frame.ss,
+        end.frame.rsp
+    );
     let sel = u32::from(SPARE_PAIR);
     let (_, end) = gate(through_gate, gate_target, tables::KERNEL_CODE, 0x8C);
     judge_state("call gate of privilege 0 from CPL 3", &end, Some((GENERAL_PROTECTION, sel)));

@@ -99,45 +99,81 @@ unsafe fn syscall() {
     let end = run(before);
     let frame = end.frame;
     let target = lab::at(stop) + 1;
-    holds!(TOPIC, frame.rip == target && end.fault().vector == BREAKPOINT, "SYSCALL goes to LSTAR"; "{} at {:#x}", end.fault(), frame.rip);
-    holds!(TOPIC, (frame.cs, frame.ss) == (0x08, 0x10), "SYSCALL: CS and SS"; "{:#x} {:#x}", frame.cs, frame.ss);
-    holds!(TOPIC, frame.rcx == frame.rbx, "SYSCALL: RCX is the return address"; "{:#x}", frame.rcx);
-    holds!(TOPIC, frame.rsp == before.frame.rsp, "SYSCALL: RSP stays"; "{:#x}", frame.rsp);
+    holds!(
+        TOPIC,
+        frame.rip == target && end.fault().vector == BREAKPOINT,
+        "SYSCALL goes to LSTAR",
+        "{} at {:#x}",
+        end.fault(),
+        frame.rip
+    );
+    holds!(
+        TOPIC,
+        (frame.cs, frame.ss) == (0x08, 0x10),
+        "SYSCALL: CS and SS",
+        "{:#x} {:#x}",
+        frame.cs,
+        frame.ss
+    );
+    holds!(TOPIC, frame.rcx == frame.rbx, "SYSCALL: RCX is the return address", "{:#x}", frame.rcx);
+    holds!(TOPIC, frame.rsp == before.frame.rsp, "SYSCALL: RSP stays", "{:#x}", frame.rsp);
     let flags = frame.r11 & !STATUS;
-    holds!(TOPIC, flags == DF | 2 && frame.r11 & 1 == 1, "SYSCALL: R11 is RFLAGS"; "{:#x}", frame.r11);
-    holds!(TOPIC, frame.rflags & DF == 0 && frame.rflags & 1 == 1, "SYSCALL: SFMASK"; "{:#x}", frame.rflags);
+    holds!(TOPIC, flags == DF | 2 && frame.r11 & 1 == 1, "SYSCALL: R11 is RFLAGS", "{:#x}", frame.r11);
+    holds!(TOPIC, frame.rflags & DF == 0 && frame.rflags & 1 == 1, "SYSCALL: SFMASK", "{:#x}", frame.rflags);
     // SAFETY: as above.
     unsafe { set_target(back) };
     let end = run(user_state(call));
     let frame = end.frame;
-    holds!(TOPIC, frame.rip == frame.rbx + 1, "SYSRET goes to RCX"; "{} at {:#x}", end.fault(), frame.rip);
+    holds!(TOPIC, frame.rip == frame.rbx + 1, "SYSRET goes to RCX", "{} at {:#x}", end.fault(), frame.rip);
     let segments = (frame.cs, frame.ss);
-    holds!(TOPIC, segments == (u64::from(USER_CODE), u64::from(USER_DATA)), "SYSRET: CS and SS"; "{segments:x?}");
-    holds!(TOPIC, frame.rflags & (DF | 1) == DF | 1, "SYSRET: RFLAGS from R11"; "{:#x}", frame.rflags);
+    holds!(
+        TOPIC,
+        segments == (u64::from(USER_CODE), u64::from(USER_DATA)),
+        "SYSRET: CS and SS",
+        "{segments:x?}"
+    );
+    holds!(TOPIC, frame.rflags & (DF | 1) == DF | 1, "SYSRET: RFLAGS from R11", "{:#x}", frame.rflags);
     let mut state = user_state(call);
     state.frame.rflags |= RF;
     let end = run(state);
-    holds!(TOPIC, end.frame.rflags & RF == 0, "SYSRET clears RF"; "{:#x}", end.frame.rflags);
+    holds!(TOPIC, end.frame.rflags & RF == 0, "SYSRET clears RF", "{:#x}", end.frame.rflags);
     // SAFETY: as above.
     unsafe { set_target(back32) };
     let frame = run(user_state(call)).frame;
     let segments = (frame.cs, frame.ss);
-    holds!(TOPIC, segments == (u64::from(USER_CODE_32), u64::from(USER_DATA)), "SYSRET to compatibility mode"; "{segments:x?}");
+    holds!(
+        TOPIC,
+        segments == (u64::from(USER_CODE_32), u64::from(USER_DATA)),
+        "SYSRET to compatibility mode",
+        "{segments:x?}"
+    );
     trapped(TOPIC, "SYSRET at CPL 3", &run(user_state(system_return)), GENERAL_PROTECTION, 0);
     // SAFETY: as above.
     unsafe { set_target(stop) };
     let end = run(user32_state(call32));
     let fault = end.fault();
     if is_intel() {
-        holds!(TOPIC, fault.vector == INVALID_OPCODE, "SYSCALL in compatibility mode (Intel)"; "{fault}");
+        holds!(TOPIC, fault.vector == INVALID_OPCODE, "SYSCALL in compatibility mode (Intel)", "{fault}");
     } else {
         let right = fault.vector == BREAKPOINT
             && end.frame.cs == 0x08
             && end.frame.rcx == lab::user(lab::at(call32)) + 2;
-        holds!(TOPIC, right, "SYSCALL in compatibility mode goes to CSTAR (AMD)"; "{fault} cs {:#x} rcx {:#x}", end.frame.cs, end.frame.rcx);
+        holds!(
+            TOPIC,
+            right,
+            "SYSCALL in compatibility mode goes to CSTAR (AMD)",
+            "{fault} cs {:#x} rcx {:#x}",
+            end.frame.cs,
+            end.frame.rcx
+        );
     }
     let fault = trap::wrmsr(LSTAR, 1 << 63).err();
-    holds!(TOPIC, fault.is_some_and(|fault| fault.vector == GENERAL_PROTECTION), "LSTAR takes canonical addresses only"; "{fault:x?}");
+    holds!(
+        TOPIC,
+        fault.is_some_and(|fault| fault.vector == GENERAL_PROTECTION),
+        "LSTAR takes canonical addresses only",
+        "{fault:x?}"
+    );
 }
 
 fn fast_entry() {
@@ -160,15 +196,34 @@ fn fast_entry() {
     let right = end.fault().vector == BREAKPOINT
         && end.frame.rip == lab::at(stop) + 1
         && end.frame.rsp == lab::kernel_stack();
-    holds!(TOPIC, right, "SYSENTER: target and stack"; "{} rsp {:#x}", end.fault(), end.frame.rsp);
-    holds!(TOPIC, (end.frame.cs, end.frame.ss) == (8, 16), "SYSENTER: CS and SS"; "{:#x} {:#x}", end.frame.cs, end.frame.ss);
-    holds!(TOPIC, end.frame.rflags & IF == 0, "SYSENTER clears IF"; "{:#x}", end.frame.rflags);
+    holds!(TOPIC, right, "SYSENTER: target and stack", "{} rsp {:#x}", end.fault(), end.frame.rsp);
+    holds!(
+        TOPIC,
+        (end.frame.cs, end.frame.ss) == (8, 16),
+        "SYSENTER: CS and SS",
+        "{:#x} {:#x}",
+        end.frame.cs,
+        end.frame.ss
+    );
+    holds!(TOPIC, end.frame.rflags & IF == 0, "SYSENTER clears IF", "{:#x}", end.frame.rflags);
     let end = enter(8, exit64);
     let segments = (end.frame.cs, end.frame.ss);
-    holds!(TOPIC, segments == (0x2B, 0x33) && end.frame.rip == end.frame.rbx + 3, "SYSEXIT to 64-bit mode"; "{} {segments:x?}", end.fault());
+    holds!(
+        TOPIC,
+        segments == (0x2B, 0x33) && end.frame.rip == end.frame.rbx + 3,
+        "SYSEXIT to 64-bit mode",
+        "{} {segments:x?}",
+        end.fault()
+    );
     let end = enter(8, exit32);
     let segments = (end.frame.cs, end.frame.ss);
-    holds!(TOPIC, segments == (0x1B, 0x23) && end.frame.rip == end.frame.rbx + 3, "SYSEXIT to compatibility mode"; "{} {segments:x?}", end.fault());
+    holds!(
+        TOPIC,
+        segments == (0x1B, 0x23) && end.frame.rip == end.frame.rbx + 3,
+        "SYSEXIT to compatibility mode",
+        "{} {segments:x?}",
+        end.fault()
+    );
     let end = enter(0, stop);
     trapped(TOPIC, "SYSENTER with a null CS", &end, GENERAL_PROTECTION, 0);
 }
@@ -186,13 +241,32 @@ fn software_interrupts() {
         let before = state.frame;
         let end = run(state).frame;
         let top = segments::kernel_stack();
-        holds!(TOPIC, end.rsp == top - 40 && end.ss == 0 && end.cs == 8, "INT from CPL 3: new stack, SS null"; "rsp {:#x} ss {:#x}", end.rsp, end.ss);
+        holds!(
+            TOPIC,
+            end.rsp == top - 40 && end.ss == 0 && end.cs == 8,
+            "INT from CPL 3: new stack, SS null",
+            "rsp {:#x} ss {:#x}",
+            end.rsp,
+            end.ss
+        );
         let pushed = [end.rax, end.rcx, end.rsi, end.rdi];
         let expected = [end.rbx, before.cs, before.rsp, before.ss];
-        holds!(TOPIC, pushed == expected, "INT from CPL 3: what it pushes"; "{pushed:x?}, not {expected:x?}");
-        holds!(TOPIC, end.rdx & (IF | NT | RF) == IF | NT, "INT pushes RFLAGS, RF clear after an instruction"; "{:#x}", end.rdx);
-        holds!(TOPIC, end.rflags & (TF | NT | RF) == 0, "a gate clears TF, NT, RF"; "{:#x}", end.rflags);
-        holds!(TOPIC, (end.rflags & IF != 0) == keeps_if, "an interrupt gate clears IF, a trap gate does not"; "{kind:?} {:#x}", end.rflags);
+        holds!(TOPIC, pushed == expected, "INT from CPL 3: what it pushes", "{pushed:x?}, not {expected:x?}");
+        holds!(
+            TOPIC,
+            end.rdx & (IF | NT | RF) == IF | NT,
+            "INT pushes RFLAGS, RF clear after an instruction",
+            "{:#x}",
+            end.rdx
+        );
+        holds!(TOPIC, end.rflags & (TF | NT | RF) == 0, "a gate clears TF, NT, RF", "{:#x}", end.rflags);
+        holds!(
+            TOPIC,
+            (end.rflags & IF != 0) == keeps_if,
+            "an interrupt gate clears IF, a trap gate does not",
+            "{kind:?} {:#x}",
+            end.rflags
+        );
     }
     set_gate(inside, GateKind::Interrupt, 3);
     for skew in [0, 3, 8] {
@@ -200,15 +274,21 @@ fn software_interrupts() {
         state.frame.rsp -= skew;
         let start = state.frame.rsp;
         let end = run(state).frame;
-        holds!(TOPIC, end.rsp == (start & !15) - 40 && end.rsi == start, "INT at CPL 0 aligns the stack"; "rsp {:#x} from {start:#x}", end.rsp);
-        holds!(TOPIC, end.rdi == 0x10, "INT at CPL 0 pushes SS as well"; "{:#x}", end.rdi);
+        holds!(
+            TOPIC,
+            end.rsp == (start & !15) - 40 && end.rsi == start,
+            "INT at CPL 0 aligns the stack",
+            "rsp {:#x} from {start:#x}",
+            end.rsp
+        );
+        holds!(TOPIC, end.rdi == 0x10, "INT at CPL 0 pushes SS as well", "{:#x}", end.rdi);
     }
     set_gate(return_at_once, GateKind::Interrupt, 3);
     let before = user_state(soft);
     let end = run(before).frame;
     let back = end.rip == end.rbx + 1
         && (end.cs, end.ss, end.rsp) == (before.frame.cs, before.frame.ss, before.frame.rsp);
-    holds!(TOPIC, back, "IRETQ to CPL 3"; "{:#x}:{:#x}", end.cs, end.rip);
+    holds!(TOPIC, back, "IRETQ to CPL 3", "{:#x}:{:#x}", end.cs, end.rip);
     let error = u32::from(VECTOR) * 8 + 2;
     set_gate(inside, GateKind::Interrupt, 0);
     let mut end = run(user_state(soft));
@@ -234,14 +314,26 @@ fn returns() {
     let right = end.frame.rip == target + 1
         && end.frame.cs == u64::from(USER_CODE)
         && end.frame.rflags & (IF | IOPL) == IF | IOPL;
-    holds!(TOPIC, right, "IRETQ to CPL 3 sets IF and IOPL"; "{} {:#x}", end.fault(), end.frame.rflags);
+    holds!(TOPIC, right, "IRETQ to CPL 3 sets IF and IOPL", "{} {:#x}", end.fault(), end.frame.rflags);
     let end = iret(iret_there, true, u64::from(USER_CODE), u64::from(USER_DATA), 2 | IF | IOPL, target);
     let right = end.frame.rip == target + 1 && end.frame.rflags & (IF | IOPL) == 0;
-    holds!(TOPIC, right, "IRETQ at CPL 3 leaves IF and IOPL"; "{} {:#x}", end.fault(), end.frame.rflags);
+    holds!(TOPIC, right, "IRETQ at CPL 3 leaves IF and IOPL", "{} {:#x}", end.fault(), end.frame.rflags);
     let end = iret(iret_there, false, u64::from(USER_CODE_32), u64::from(USER_DATA), 2, target);
-    holds!(TOPIC, end.frame.cs == u64::from(USER_CODE_32) && end.frame.rip == target + 1, "IRETQ to compatibility mode"; "{}", end.fault());
+    holds!(
+        TOPIC,
+        end.frame.cs == u64::from(USER_CODE_32) && end.frame.rip == target + 1,
+        "IRETQ to compatibility mode",
+        "{}",
+        end.fault()
+    );
     let end = iret(iret_there, false, u64::from(KERNEL_CODE), 0, 2, lab::at(stop));
-    holds!(TOPIC, end.frame.ss == 0 && end.frame.rip == lab::at(stop) + 1, "IRETQ to CPL 0 with SS null"; "{}", end.fault());
+    holds!(
+        TOPIC,
+        end.frame.ss == 0 && end.frame.rip == lab::at(stop) + 1,
+        "IRETQ to CPL 0 with SS null",
+        "{}",
+        end.fault()
+    );
     let end = iret(iret_there, false, u64::from(USER_CODE), 0, 2, target);
     trapped(TOPIC, "IRETQ to CPL 3 with SS null", &end, GENERAL_PROTECTION, 0);
     let end = iret(iret_there, false, 0, 0x10, 2, target);

@@ -71,7 +71,12 @@ fn large_pages() {
         // Any address inside counts.
         page::invalidate(base + 0x1F_F123);
         let after = trap::read64(address);
-        holds!(TOPIC, before == Ok(1) && after.is_err(), "INVLPG anywhere in a 2 MiB page"; "{before:x?} {after:x?}");
+        holds!(
+            TOPIC,
+            before == Ok(1) && after.is_err(),
+            "INVLPG anywhere in a 2 MiB page",
+            "{before:x?} {after:x?}"
+        );
     }
 }
 
@@ -85,14 +90,19 @@ fn more_rights() {
         let first = trap::write64(BASE, 6);
         let second = trap::write64(BASE, 6);
         let right = before.is_err() && (first.is_ok() || second.is_ok()) && OLD.read::<u64>(0) == 6;
-        holds!(TOPIC, right, "more rights without INVLPG count after one fault at the latest"; "{before:x?} {first:x?} {second:x?}");
+        holds!(
+            TOPIC,
+            right,
+            "more rights without INVLPG count after one fault at the latest",
+            "{before:x?} {first:x?} {second:x?}"
+        );
         page::map(BASE, OLD.address(), Size::Small, FULL);
         let first = trap::write64(BASE, 7);
         page::entry(BASE, Size::Small).write_volatile(OLD.address() | bits::PRESENT);
         page::invalidate(BASE);
         let second = trap::write64(BASE, 8);
         let right = first.is_ok() && second.is_err() && OLD.read::<u64>(0) == 7;
-        holds!(TOPIC, right, "fewer rights count after INVLPG"; "{first:x?} {second:x?}");
+        holds!(TOPIC, right, "fewer rights count after INVLPG", "{first:x?} {second:x?}");
     }
 }
 
@@ -109,7 +119,12 @@ fn upper_levels() {
         upper.write_volatile(kept);
         let again = trap::read64(BASE);
         let right = before.is_ok() && without.is_err() && again.is_ok();
-        holds!(TOPIC, right, "INVLPG forgets the upper levels as well"; "{before:x?} {without:x?} {again:x?}");
+        holds!(
+            TOPIC,
+            right,
+            "INVLPG forgets the upper levels as well",
+            "{before:x?} {without:x?} {again:x?}"
+        );
     }
 }
 
@@ -135,11 +150,11 @@ fn cr3_rules() {
     let physical_bits = cpu::cpuid(0x8000_0008, 0).eax & 0xFF;
     if physical_bits < 52 {
         let fault = set_cr3(cr3 | 1 << physical_bits);
-        holds!(TOPIC, is_general(fault), "CR3 with an address beyond the processor's"; "{fault:x?}");
+        holds!(TOPIC, is_general(fault), "CR3 with an address beyond the processor's", "{fault:x?}");
         set_cr3(cr3);
     }
     let fault = set_cr3(cr3 | 1 << 63);
-    holds!(TOPIC, is_general(fault), "CR3 with bit 63 while CR4.PCIDE is clear"; "{fault:x?}");
+    holds!(TOPIC, is_general(fault), "CR3 with bit 63 while CR4.PCIDE is clear", "{fault:x?}");
     set_cr3(cr3);
 }
 
@@ -156,7 +171,7 @@ fn process_contexts(cr4: u64) {
     set_cr3(cr3 | 1 << 3);
     let fault = set_cr4(cr4 | CR4_PCIDE);
     // Without PCIDE bit 3 is cache control; with it, a part of the context.
-    holds!(TOPIC, is_general(fault), "CR4.PCIDE cannot be set while CR3 names a context"; "{fault:x?}");
+    holds!(TOPIC, is_general(fault), "CR4.PCIDE cannot be set while CR3 names a context", "{fault:x?}");
     set_cr4(cr4);
     set_cr3(cr3);
     if set_cr4(cr4 | CR4_PCIDE).is_some() {
@@ -164,7 +179,7 @@ fn process_contexts(cr4: u64) {
     }
     set_cr3(cr3 | 1);
     let read = cpu::cr3();
-    holds!(TOPIC, read == cr3 | 1, "CR3 keeps the context"; "{read:#x}");
+    holds!(TOPIC, read == cr3 | 1, "CR3 keeps the context", "{read:#x}");
     holds!(TOPIC, forgets(0, || page::invalidate(BASE)), "INVLPG in a context");
     holds!(
         TOPIC,
@@ -175,7 +190,7 @@ fn process_contexts(cr4: u64) {
     );
     set_cr3(cr3 | 1 << 63 | 1);
     let read = cpu::cr3();
-    holds!(TOPIC, read == cr3 | 1, "bit 63 of CR3 reads as 0"; "{read:#x}");
+    holds!(TOPIC, read == cr3 | 1, "bit 63 of CR3 reads as 0", "{read:#x}");
     let other = forgets(0, || {
         set_cr3(cr3 | 2);
         set_cr3(cr3 | 1);
@@ -220,11 +235,11 @@ fn process_contexts(cr4: u64) {
         );
         set_cr4(cr4 | CR4_PCIDE);
         let fault = invpcid(4, 0, 0);
-        holds!(TOPIC, is_general(fault), "INVPCID of a kind that does not exist"; "{fault:x?}");
+        holds!(TOPIC, is_general(fault), "INVPCID of a kind that does not exist", "{fault:x?}");
         let fault = invpcid(0, 1 << 12, 0);
-        holds!(TOPIC, is_general(fault), "INVPCID with reserved bits"; "{fault:x?}");
+        holds!(TOPIC, is_general(fault), "INVPCID with reserved bits", "{fault:x?}");
         let fault = invpcid(0, 1, 1 << 63);
-        holds!(TOPIC, is_general(fault), "INVPCID of an address that is not canonical"; "{fault:x?}");
+        holds!(TOPIC, is_general(fault), "INVPCID of an address that is not canonical", "{fault:x?}");
         // A context that is not the one in force.
         let away = forgets(0, || {
             set_cr3(cr3 | 1 << 63 | 2);

@@ -429,9 +429,11 @@ pub struct State {
     pub gs: u32,
     /// CR2 after the run.
     pub cr2: u64,
+    /// CR0 during the run, for bits with which compiled code could not run; 0 to leave it as it is.
+    pub cr0: u64,
 }
 
-const _: () = assert!(size_of::<Frame>() == 176);
+const _: () = assert!(size_of::<Frame>() == 176 && core::mem::offset_of!(State, cr0) == 200);
 
 impl State {
     /// 64-bit code at CPL 0, interrupts off.

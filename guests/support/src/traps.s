@@ -86,8 +86,15 @@ run_until_trap:
     push r13
     push r14
     push r15
+    mov rax, cr0
+    push rax
     mov [rsi], rsp
     mov rbx, rdi
+    mov rcx, [rbx + 200]
+    test rcx, rcx
+    jz 2f
+    mov cr0, rcx
+2:
     mov eax, [rbx + 176]
     mov ds, eax
     mov eax, [rbx + 180]
@@ -122,7 +129,12 @@ run_until_trap:
 # Where a captured trap returns to, on the stack that run_until_trap left.
 .global resume_after_trap
 resume_after_trap:
-    pop r15
+    pop rax
+    mov rcx, cr0
+    cmp rax, rcx
+    je 2f
+    mov cr0, rax
+2:  pop r15
     pop r14
     pop r13
     pop r12

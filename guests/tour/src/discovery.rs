@@ -2,8 +2,8 @@
 //! What CPUID says.
 
 use crate::report::Report;
-use support::cpu;
 use support::hyperv::Interface;
+use support::{boot, cpu, processors};
 use tlfs::Field;
 use tlfs::cpuid::{self, Features, HardwareFeatures, Recommendations};
 use tlfs::privilege::Privilege;
@@ -30,6 +30,10 @@ pub(crate) fn visit(report: &mut Report, interface: &Interface) {
             set(HardwareFeatures::FIELDS, u64::from(cpu::cpuid(cpuid::HARDWARE_FEATURES, 0).eax)),
         );
     }
+    report.fact(
+        "around it",
+        format_args!("{} processor(s), {} MiB", processors::count(), boot::memory_end() >> 20),
+    );
     match interface.spin_retries {
         cpuid::SPINLOCK_RETRIES_NEVER => report.fact("spin locks", "never to be reported"),
         retries => report.fact("spin locks", format_args!("to be reported after {retries} tries")),

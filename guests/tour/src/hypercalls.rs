@@ -3,7 +3,7 @@
 
 use crate::arrivals;
 use crate::discovery;
-use crate::report::{Grouped, Report};
+use crate::report::Report;
 use support::hyperv::{Interface, hypercall};
 use support::page::{self, Page, Size, bits};
 use support::trap;
@@ -202,10 +202,20 @@ pub(crate) fn disable(report: &mut Report, enabled: bool) {
     if let Some(place) = report.expect("guest identity taken back", result) {
         report.outcome(!place.enable(), "guest identity taken back", "the hypercall page is gone with it");
     }
+    let [messages, events, timers, others] = [
+        arrivals::count(arrivals::MESSAGE),
+        arrivals::count(arrivals::EVENT),
+        arrivals::count(arrivals::TIMER_MESSAGE)
+            + arrivals::count(arrivals::TIMER_DIRECT)
+            + arrivals::count(arrivals::WAKE),
+        arrivals::count(arrivals::IPI),
+    ];
+    let spared = support::hyperv::assist::spared();
     report.fact(
-        "ends of interrupt",
-        format_args!("{} spared by the assist page", Grouped(u64::from(support::hyperv::assist::spared()))),
+        "interrupts",
+        format_args!("{messages} for messages, {events} for events, {timers} of timers, {others} to itself"),
     );
+    report.fact("ends of interrupt", format_args!("{spared} spared by the assist page"));
 }
 
 /// The status of a call by its name.
