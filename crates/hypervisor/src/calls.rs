@@ -11,8 +11,8 @@ use hypercall::calls::{
     NotifyLongSpinWait, PostMessage, SendSyntheticClusterIpi, SendSyntheticClusterIpiEx, SignalEvent,
 };
 use hypercall::{
-    CallDescription, CallerMode, Guest, GuestMemory, HandleRep, HandleSimple, Handler, Offered, Outcome, ProcessorSet,
-    Register, Registers, RepStop, Role, Stop,
+    CallDescription, CallerMode, Guest, GuestMemory, HandleRep, HandleSimple, Handler, Offered, Outcome,
+    ProcessorSet, Register, Registers, RepStop, Role, Stop,
 };
 use memory::{AccessError, AccessErrorCause, PAGE_SHIFT, Rights, Space, ViewId};
 use tlfs::HvStatus;
