@@ -33,7 +33,7 @@ support::entry!(main);
 /// A topic's name and its checks.
 type Topic = (&'static str, fn());
 
-const TOPICS: [Topic; 16] = [
+const TOPICS: [Topic; 17] = [
     ("exceptions", exceptions::check),
     ("rights", rights::check),
     ("paging", paging::check),
@@ -50,6 +50,7 @@ const TOPICS: [Topic; 16] = [
     ("floating", floating::check),
     ("modes", modes::check),
     ("processors", processors::check),
+    ("x2apic", interrupts::x2apic),
 ];
 
 fn main() -> Code {

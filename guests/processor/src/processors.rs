@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! More than one processor: starting them, atomic counting, memory order, interrupts and changes of code and pages from one to
-//! another. Runs last, for the processors that it starts stay.
+//! another. Runs late, for the processors that it starts stay.
 
 use crate::lab::{WINDOW, holds};
 use core::arch::asm;
