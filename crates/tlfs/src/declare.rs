@@ -119,13 +119,42 @@ macro_rules! bit_fields {
     };
 }
 
-/// Asserts, at compile time, the size of a structure and the offsets of its fields, in bytes, as the guest sees them.
+/// A structure as the guest sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Layout {
+    /// Name of the structure in this crate.
+    pub name: &'static str,
+    /// Size in bytes; of a variable structure, the fixed part.
+    pub size: usize,
+    /// Its members by offset, without most of the reserved ones.
+    pub members: &'static [Member],
+}
+
+/// A member of a structure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// Name in this crate.
+    pub name: &'static str,
+    /// Offset in bytes.
+    pub offset: usize,
+}
+
+/// Asserts, at compile time, the size of a structure and the offsets of its members in bytes, and lists them.
 macro_rules! layout {
-    ($Type:ty: $size:literal $(, $field:ident @ $offset:literal)* $(,)?) => {
+    ($Type:ident: $size:literal $(, $member:ident @ $offset:literal)* $(,)?) => {
         const _: () = {
             assert!(size_of::<$Type>() == $size);
-            $( assert!(core::mem::offset_of!($Type, $field) == $offset); )*
+            $( assert!(core::mem::offset_of!($Type, $member) == $offset); )*
         };
+
+        impl $Type {
+            /// Size and members.
+            pub const LAYOUT: $crate::Layout = $crate::Layout {
+                name: stringify!($Type),
+                size: $size,
+                members: &[$( $crate::Member { name: stringify!($member), offset: $offset }, )*],
+            };
+        }
     };
 }
 

@@ -9,7 +9,7 @@
 //!   and a list `ALL`. Unknown values are kept, never rejected here.
 //! - A register or flag word is a *bit field* with accessors and a list `FIELDS`. Reserved bits are kept.
 //! - A block of memory is a `#[repr(C)]` structure without padding, whose size and offsets are asserted at compile time
-//!   and which `zerocopy` turns into bytes and back.
+//!   and listed in `LAYOUT`, and which `zerocopy` turns into bytes and back.
 //!
 //! Names are the specification's, in Rust case. Where its text contradicts itself or the interface in use, the item says
 //! which reading it follows.
@@ -22,12 +22,16 @@ mod declare;
 
 pub mod address;
 pub mod cpuid;
+pub mod extended;
 pub mod hypercall;
+pub mod intercept;
 pub mod interrupt;
 pub mod msr;
+pub mod nested;
 pub mod partition;
 pub mod privilege;
 pub mod register;
+pub mod root;
 mod status;
 pub mod synic;
 pub mod timer;
@@ -35,5 +39,5 @@ pub mod tlb;
 pub mod vp;
 pub mod vsm;
 
-pub use declare::{Field, Named};
+pub use declare::{Field, Layout, Member, Named};
 pub use status::HvStatus;

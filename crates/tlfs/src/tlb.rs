@@ -4,6 +4,7 @@
 use crate::address::CacheType;
 use crate::declare::{bit_fields, layout, open_enum};
 use crate::partition::PartitionId;
+use crate::register::PendingExceptionEvent;
 use crate::vp::{VpIndex, VpSet};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -184,24 +185,30 @@ pub struct TranslateVirtualAddressOutput {
 }
 layout!(TranslateVirtualAddressOutput: 16, translation_result @ 0, gpa_page @ 8);
 
-/// One run of pages in [`BootZeroedMemoryOutput`].
+/// `HV_TRANSLATE_GVA_RESULT_EX` in the 48 bytes that public sources give it; TLFS 6.0 leaves its event open (9.3.4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
-pub struct ZeroedRange {
-    /// Number of the first GPA page.
-    pub start_gpa_page: u64,
-    /// Number of pages.
-    pub page_count: u64,
+pub struct TranslateGvaResultEx {
+    /// Outcome.
+    pub result_code: TranslateGvaResultCode,
+    /// What is known of the page.
+    pub flags: TranslateGvaResultFlags,
+    /// Zero: aligns the event.
+    pub reserved: u64,
+    /// The event that an access would raise: a [`PendingExceptionEvent`], then zero.
+    pub event_info: [PendingExceptionEvent; 2],
 }
-layout!(ZeroedRange: 16, start_gpa_page @ 0, page_count @ 8);
+layout!(TranslateGvaResultEx: 48, result_code @ 0, flags @ 4, event_info @ 16);
 
-/// Output of HvExtCallGetBootZeroedMemory in the form guests in use read; TLFS 6.0 prints a single pair (9.4.7).
+/// Output of HvCallTranslateVirtualAddressEx. Later than TLFS 6.0; the layout is public.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
-pub struct BootZeroedMemoryOutput {
-    /// Ranges that are valid, 0 to 255.
-    pub range_count: u64,
-    /// The ranges.
-    pub ranges: [ZeroedRange; 255],
+pub struct TranslateVirtualAddressExOutput {
+    /// Outcome.
+    pub translation_result: TranslateGvaResultEx,
+    /// Number of the GPA page, if the outcome is success.
+    pub gpa_page: u64,
+    /// Zero.
+    pub reserved: u64,
 }
-layout!(BootZeroedMemoryOutput: 0xFF8, range_count @ 0, ranges @ 8);
+layout!(TranslateVirtualAddressExOutput: 64, translation_result @ 0, gpa_page @ 48);

@@ -2,7 +2,7 @@
 //! The hypervisor's CPUID leaves, 0x40000000 to 0x4000000A (TLFS 2.3, 2.4).
 //!
 //! [`REGISTERS`] lists every output register of every leaf with its fields. Leaf 3 shows the partition's
-//! [`PrivilegeMask`](crate::privilege::PrivilegeMask) in EAX and EBX.
+//! [`PrivilegeMask`] in EAX and EBX.
 
 mod leaves;
 
@@ -137,7 +137,7 @@ mod tests {
         }
     }
 
-    /// B02: the two signatures a guest looks for.
+    /// B02.005, B02.006: the two signatures a guest looks for.
     #[test]
     fn signatures() {
         assert_eq!(INTERFACE_SIGNATURE, 0x3123_7648);

@@ -3,8 +3,10 @@
 //! call are declared with its topic.
 
 mod calls;
+mod parameters;
 
 pub use calls::*;
+pub use parameters::*;
 
 use crate::HvStatus;
 use crate::declare::bit_fields;
@@ -75,27 +77,11 @@ pub const CONTINUATION_GOAL_MICROSECONDS: u64 = 50;
 /// Codes from here up are extended hypercalls (TLFS 3.14).
 pub const FIRST_EXTENDED_CALL: u16 = 0x8001;
 
-bit_fields! {
-    /// Output of HvExtCallQueryCapabilities: the extended calls that exist (TLFS 3.14.1).
-    pub struct ExtendedCapabilities(u64);
-    /// HvExtCallGetBootZeroedMemory.
-    get_boot_zeroed_memory: bool = 1;
-    /// HvExtCallMemoryHeatHint.
-    memory_heat_hint: bool = 1;
-    /// HvExtCallEpfSetup.
-    epf_setup: bool = 1;
-    /// HvExtCallSchedulerAssistSetup.
-    scheduler_assist_setup: bool = 1;
-    /// HvExtCallMemoryHeatHintAsync.
-    memory_heat_hint_async: bool = 1;
-    __: u64 = 59;
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// B03: where the fields of the two words lie, by the reading that guests in use follow.
+    /// B03.030, B03.046: where the fields of the two words lie, by the reading that guests in use follow.
     #[test]
     fn words() {
         let input = InputValue::new()

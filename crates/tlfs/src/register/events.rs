@@ -70,9 +70,8 @@ bit_fields! {
 }
 
 bit_fields! {
-    /// First half of `HV_X64_PENDING_EXCEPTION_EVENT`; the second half is its parameter, CR2 for a page fault and the
-    /// change of DR6 for a debug exception (TLFS 7.8.3; the layout is public).
-    pub struct PendingExceptionEvent(u64);
+    /// First half of [`PendingExceptionEvent`].
+    pub struct PendingEvent(u64);
     /// Something is pending.
     event_pending: bool = 1;
     /// Kind of event; 0 is an exception.
@@ -86,6 +85,17 @@ bit_fields! {
     /// Error code.
     error_code: u32 = 32;
 }
+
+/// `HV_X64_PENDING_EXCEPTION_EVENT`: registers PendingEvent0 and PendingEvent1 (TLFS 7.8.3; the layout is public).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub struct PendingExceptionEvent {
+    /// What is pending.
+    pub event: PendingEvent,
+    /// CR2 of a page fault, change of DR6 of a debug exception.
+    pub exception_parameter: u64,
+}
+layout!(PendingExceptionEvent: 16, event @ 0, exception_parameter @ 8);
 
 /// Architectural error code of a synthetic machine check (`HV_SYNMC_MCA_ERROR_CODE`, TLFS 7.8.5).
 pub const SYNMC_MCA_ERROR_CODE: u16 = 0x0001;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The values of registers.
 
+use super::PendingExceptionEvent;
 use crate::declare::{bit_fields, layout};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -54,7 +55,8 @@ register_formats!(
     TableRegister,
     FpRegister,
     FpControlStatusRegister,
-    XmmControlStatusRegister
+    XmmControlStatusRegister,
+    PendingExceptionEvent
 );
 
 bit_fields! {

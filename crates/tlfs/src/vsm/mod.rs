@@ -1,6 +1,12 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Virtual secure mode: virtual trust levels (TLFS 15).
 
+mod calls;
+mod registers;
+
+pub use calls::*;
+pub use registers::*;
+
 use crate::declare::{bit_fields, open_enum};
 
 open_enum! {
