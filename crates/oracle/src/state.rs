@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What goes into a run and what comes out of it, on either machine.
 
+use crate::layout::PAGE;
+
 /// Bits of RFLAGS that the machines are compared in: all that exist.
 pub mod rflags {
     #![allow(missing_docs)]
@@ -123,8 +125,8 @@ pub trait Machine {
     fn write_code(&mut self, address: u64, bytes: &[u8]);
     /// Replaces bytes of data; the page may be one that user code cannot write.
     fn write_data(&mut self, address: u64, bytes: &[u8]);
-    /// Copies all data pages, those that are not mapped as zeros.
-    fn read_data(&self, into: &mut [u8]);
+    /// Copies a data page that is mapped.
+    fn read_page(&self, index: usize, into: &mut [u8; PAGE as usize]);
     /// Runs from a state until an exception.
     fn run(&mut self, mode: Mode, state: &State) -> Outcome;
 }

@@ -162,6 +162,9 @@ pub(super) unsafe extern "C" fn enter() {
 #[unsafe(naked)]
 pub(super) unsafe extern "C" fn leave() {
     naked_asm!(
+        // What a signal's return does not take from its frame: NT, with which IRET would fault, and ID.
+        "push 0x202",
+        "popfq",
         "cmp dword ptr [rip + {c} + {with_bases}], 0",
         "je 2f",
         "rdfsbase rax",

@@ -16,6 +16,7 @@ use border::{CONTEXT, RUNNING};
 use region::Region;
 use signals::Signals;
 
+use crate::emulated::Emulated;
 use crate::layout::{CODE, CODE_PAGES, FILLER, PAGE};
 use crate::state::{End, Fxsave, Machine, Mode, Outcome, State, selector};
 
@@ -47,11 +48,12 @@ pub struct Native {
 }
 
 impl Native {
-    /// Prepares the calling thread.
+    /// Prepares the calling thread. An engine may have signal handlers of its own, which expect a program's RFLAGS and FS base. That there is a
+    /// guest shows that they are installed, so ours come before them.
     ///
     /// # Errors
     /// If the kernel refuses memory at the fixed addresses, signals or timers, or FSGSBASE.
-    pub fn new() -> Result<Self, NativeError> {
+    pub fn new(_guest: &Emulated) -> Result<Self, NativeError> {
         const HWCAP2_FSGSBASE: u64 = 1 << 1;
         // SAFETY: reads a value that the kernel gave at start.
         if unsafe { libc::getauxval(libc::AT_HWCAP2) } & HWCAP2_FSGSBASE == 0 {
@@ -76,8 +78,8 @@ impl Machine for Native {
         self.region.write(address, bytes);
     }
 
-    fn read_data(&self, into: &mut [u8]) {
-        self.region.read_data(into);
+    fn read_page(&self, index: usize, into: &mut [u8; PAGE as usize]) {
+        self.region.read_page(index, into);
     }
 
     fn run(&mut self, mode: Mode, state: &State) -> Outcome {

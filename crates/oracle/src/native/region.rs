@@ -79,20 +79,11 @@ impl Region {
         unsafe { core::ptr::copy_nonoverlapping(bytes.as_ptr(), self.alias.add(offset), bytes.len()) };
     }
 
-    /// Copies all data pages.
-    pub(super) fn read_data(&self, into: &mut [u8]) {
-        assert_eq!(into.len(), DATA_BYTES as usize);
-        for (index, rights) in DATA_RIGHTS.iter().enumerate() {
-            if *rights == PageRights::None {
-                continue;
-            }
-            let offset = index * PAGE as usize;
-            let into = &mut into[offset..offset + PAGE as usize];
-            // SAFETY: inside the alias.
-            unsafe {
-                core::ptr::copy_nonoverlapping(self.alias.add(CODE_BYTES + offset), into.as_mut_ptr(), into.len());
-            }
-        }
+    /// Copies a data page.
+    pub(super) fn read_page(&self, index: usize, into: &mut [u8; PAGE as usize]) {
+        let offset = Self::offset(DATA + index as u64 * PAGE, into.len());
+        // SAFETY: inside the alias, as `offset` checks.
+        unsafe { core::ptr::copy_nonoverlapping(self.alias.add(offset), into.as_mut_ptr(), into.len()) };
     }
 }
 

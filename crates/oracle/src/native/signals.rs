@@ -83,10 +83,10 @@ fn watch() -> io::Result<libc::timer_t> {
 fn install() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
-        // SAFETY: `handle` has the signature that SA_SIGINFO asks for and is async-signal-safe; earlier actions are read before ours come into force.
+        // SAFETY: `arrive` has the signature that SA_SIGINFO asks for and is async-signal-safe; earlier actions are read before ours come into force.
         unsafe {
             let mut action: libc::sigaction = core::mem::zeroed();
-            action.sa_sigaction = handle as *const () as usize;
+            action.sa_sigaction = arrive as *const () as usize;
             action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK | libc::SA_RESTART;
             libc::sigfillset(&raw mut action.sa_mask);
             for (index, &signal) in FAULTS.iter().enumerate() {
@@ -97,6 +97,19 @@ fn install() {
             libc::sigaction(WATCH, &raw const action, core::ptr::null_mut());
         }
     });
+}
+
+/// Linux leaves RFLAGS.AC as the interrupted code had it, and compiled code may access memory unaligned.
+#[unsafe(naked)]
+extern "C" fn arrive(_signal: libc::c_int, _info: *mut libc::siginfo_t, _context: *mut libc::c_void) {
+    core::arch::naked_asm!(
+        "pushfq",
+        "and dword ptr [rsp], {without_ac}",
+        "popfq",
+        "jmp {handle}",
+        without_ac = const !(1i32 << 18),
+        handle = sym handle,
+    )
 }
 
 extern "C" fn handle(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {

@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The host as a machine does what the architecture says.
 
+use engine_soft::SoftEngine;
+use engine_soft::model::Model;
+
 use super::Native;
+use crate::emulated::Emulated;
 use crate::layout::{CODE, DATA, PAGE};
 use crate::state::{End, Fxsave, Machine, Mode, Outcome, State};
 
@@ -14,7 +18,8 @@ fn state() -> State {
 }
 
 fn run(code: &[u8], mode: Mode, state: &State) -> Outcome {
-    let mut native = Native::new().unwrap();
+    let engine = SoftEngine::new(Model::x86_64_v2().unwrap());
+    let mut native = Native::new(&Emulated::new(&engine).unwrap()).unwrap();
     native.write_code(state.rip, code);
     native.run(mode, state)
 }

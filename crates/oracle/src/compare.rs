@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Whether two outcomes are the same, as far as the architecture defines them.
+
+use std::fmt::Write;
+
+use iced_x86::{Instruction, Register};
+
+use crate::state::{End, Mode, Outcome, State, rflags};
+use crate::undefined::{Undefined, undefined};
+
+/// Bits of a page fault's error code.
+const PRESENT: u32 = 1;
+const USER: u32 = 4;
+/// First address that is the kernel's. Of those Linux says to programs that the page is present, whatever it is.
+const KERNEL_HALF: u64 = 0x7FFF_FFFF_F000;
+
+const NAMES: [&str; 16] = [
+    "rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15",
+];
+
+/// What a sequence of instructions leaves undefined, worked out by those who make it: nothing that is compared may depend on it.
+#[must_use]
+pub fn undefined_of(instruction: &Instruction, before: &State) -> Undefined {
+    if instruction.is_invalid() { Undefined::default() } else { undefined(instruction, before) }
+}
+
+/// Says in what `guest` differs from `host`; nothing if they agree.
+#[must_use]
+pub fn difference(mode: Mode, undefined: &Undefined, host: &Outcome, guest: &Outcome) -> String {
+    let mut text = String::new();
+    let (host_end, guest_end) = (normal(mode, host.end), normal(mode, guest.end));
+    if host_end != guest_end {
+        let _ = writeln!(text, "  end: host {host_end:x?}, guest {guest_end:x?}");
+    }
+    let wide = mode != Mode::User32;
+    for (index, name) in NAMES.iter().enumerate() {
+        let mut mask = if wide { u64::MAX } else { 0xFFFF_FFFF };
+        if let Some(register) = undefined.register
+            && register.full_register() == Register::RAX + index as u32
+        {
+            mask &= match register.size() {
+                2 => !0xFFFF,
+                _ => 0,
+            };
+        }
+        line(&mut text, name, mask, host.state.gprs[index], guest.state.gprs[index]);
+    }
+    line(&mut text, "rip", u64::MAX, host.state.rip, guest.state.rip);
+    let mask = !undefined.flags;
+    line(&mut text, "rflags", mask, host.state.rflags, guest.state.rflags);
+    line(&mut text, "fs base", u64::MAX, host.state.fs_base, guest.state.fs_base);
+    line(&mut text, "gs base", u64::MAX, host.state.gs_base, guest.state.gs_base);
+    text
+}
+
+fn line(text: &mut String, name: &str, mask: u64, host: u64, guest: u64) {
+    if (host ^ guest) & mask != 0 {
+        let _ = writeln!(text, "  {name}: host {host:#x}, guest {guest:#x}, of {mask:#x}");
+    }
+}
+
+/// An end without what the modes cannot agree on.
+fn normal(mode: Mode, end: End) -> End {
+    let End::Exception { vector: 14, mut error_code, address } = end else { return end };
+    if mode == Mode::Kernel64 {
+        error_code &= !USER;
+    }
+    if address >= KERNEL_HALF {
+        error_code &= !PRESENT;
+    }
+    End::Exception { vector: 14, error_code, address }
+}
+
+/// Registers in words, for reports.
+#[must_use]
+pub fn describe(state: &State) -> String {
+    let mut text = String::new();
+    for (index, name) in NAMES.iter().enumerate() {
+        let _ = write!(text, "{name}={:x} ", state.gprs[index]);
+    }
+    let names = [
+        (rflags::CF, "CF"),
+        (rflags::PF, "PF"),
+        (rflags::AF, "AF"),
+        (rflags::ZF, "ZF"),
+        (rflags::SF, "SF"),
+        (rflags::OF, "OF"),
+        (rflags::DF, "DF"),
+        (rflags::TF, "TF"),
+        (rflags::AC, "AC"),
+    ];
+    let _ = write!(text, "rip={:x} rflags={:x}", state.rip, state.rflags);
+    for (bit, name) in names {
+        if state.rflags & bit != 0 {
+            let _ = write!(text, " {name}");
+        }
+    }
+    let _ = write!(text, " fs={:x} gs={:x}", state.fs_base, state.gs_base);
+    text
+}
