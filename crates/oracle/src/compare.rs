@@ -28,7 +28,7 @@ pub fn undefined_of(instruction: &Instruction, before: &State) -> Undefined {
 #[must_use]
 pub fn difference(mode: Mode, undefined: &Undefined, host: &Outcome, guest: &Outcome) -> String {
     let mut text = String::new();
-    let (host_end, guest_end) = (normal(mode, host.end), normal(mode, guest.end));
+    let (host_end, guest_end) = (normal(mode, undefined, host.end), normal(mode, undefined, guest.end));
     if host_end != guest_end {
         let _ = writeln!(text, "  end: host {host_end:x?}, guest {guest_end:x?}");
     }
@@ -49,6 +49,12 @@ pub fn difference(mode: Mode, undefined: &Undefined, host: &Outcome, guest: &Out
     let mask = !undefined.flags;
     line(&mut text, "rflags", mask, host.state.rflags, guest.state.rflags);
     line(&mut text, "fs base", u64::MAX, host.state.fs_base, guest.state.fs_base);
+    let names = ["es", "cs", "ss", "ds", "fs", "gs"];
+    for (index, name) in names.iter().enumerate() {
+        // CS and SS are the mode's.
+        let mask = if mode == Mode::Kernel64 && matches!(index, 1 | 2) { 0 } else { 0xFFFF };
+        line(&mut text, name, mask, host.state.selectors[index].into(), guest.state.selectors[index].into());
+    }
     line(&mut text, "gs base", u64::MAX, host.state.gs_base, guest.state.gs_base);
     text
 }
@@ -60,8 +66,11 @@ fn line(text: &mut String, name: &str, mask: u64, host: u64, guest: u64) {
 }
 
 /// An end without what the modes cannot agree on.
-fn normal(mode: Mode, end: End) -> End {
-    let End::Exception { vector: 14, mut error_code, address } = end else { return end };
+fn normal(mode: Mode, undefined: &Undefined, end: End) -> End {
+    let End::Exception { vector: 14, mut error_code, mut address } = end else { return end };
+    if undefined.order {
+        address &= !0xFFF;
+    }
     if mode == Mode::Kernel64 {
         error_code &= !USER;
     }

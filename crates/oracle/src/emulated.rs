@@ -141,6 +141,8 @@ impl Emulated {
         // RSP0 and IST1.
         self.write_word(tables + table::TSS + 4, STACK_TOP);
         self.write_word(tables + table::TSS + 36, STACK_TOP);
+        // No I/O permission bitmap: it begins behind the limit.
+        self.write(tables + table::TSS + 102, &0x68u16.to_le_bytes());
         for vector in 0..VECTORS {
             let handler = SYSTEM + page::HANDLERS * PAGE + vector * HANDLER_BYTES;
             // INT3 and INTO are for everybody, as on Linux.
@@ -263,11 +265,17 @@ impl Emulated {
         state.rip = frame(0);
         state.rflags = frame(2);
         state.gprs[Gpr::Rsp as usize] = frame(3);
+        state.selectors[1] = frame(1) as u16;
+        state.selectors[2] = frame(4) as u16;
         let address = if vector == 14 { self.vp.control().cr2 } else { 0 };
         End::Exception { vector, error_code, address }
     }
 }
 
+const SEGMENTS: [SegmentName; 6] = {
+    use SegmentName::{Cs, Ds, Es, Fs, Gs, Ss};
+    [Es, Cs, Ss, Ds, Fs, Gs]
+};
 const GPRS: [Gpr; 16] = {
     use Gpr::{R8, R9, R10, R11, R12, R13, R14, R15, Rax, Rbp, Rbx, Rcx, Rdi, Rdx, Rsi, Rsp};
     [Rax, Rcx, Rdx, Rbx, Rsp, Rbp, Rsi, Rdi, R8, R9, R10, R11, R12, R13, R14, R15]
@@ -305,6 +313,7 @@ impl Machine for Emulated {
             rflags: self.vp.rflags(),
             fs_base: self.vp.segment(SegmentName::Fs).base,
             gs_base: self.vp.segment(SegmentName::Gs).base,
+            selectors: SEGMENTS.map(|name| self.vp.segment(name).selector),
             vector: state.vector.as_ref().map(|_| {
                 let mut area = [0; 512];
                 area.copy_from_slice(&self.vp.save().xsave.0[..512]);

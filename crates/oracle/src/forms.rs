@@ -170,7 +170,7 @@ pub fn offers(engine: &dyn Engine, feature: CpuidFeature) -> bool {
 
 /// Why a form is not run, if it is not.
 #[must_use]
-pub fn reason_not_to_run(code: Code, mode: Mode) -> Option<&'static str> {
+pub fn reason_not_to_run(code: Code) -> Option<&'static str> {
     use Mnemonic as M;
     let mnemonic = code.mnemonic();
     Some(match mnemonic {
@@ -182,14 +182,9 @@ pub fn reason_not_to_run(code: Code, mode: Mode) -> Option<&'static str> {
         M::Xgetbv => "its result is the host's own XCR0",
         M::Sgdt | M::Sidt | M::Sldt | M::Str | M::Smsw => "Linux answers it in the processor's place (UMIP)",
         M::Monitor | M::Mwait | M::Monitorx | M::Mwaitx => "CPL 3 use is the host firmware's choice",
-        _ => return far_reason(code, mode),
+        M::Int1 => "virtual hosts report it with RIP before or after it, as their hypervisor likes",
+        _ => return None,
     })
-}
-
-/// Forms that load segment registers: their selectors are not compared yet.
-fn far_reason(code: Code, mode: Mode) -> Option<&'static str> {
-    let _ = (code, mode);
-    None
 }
 
 /// Whether code cannot tell CPL 0 from CPL 3 by this form.

@@ -32,7 +32,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut checker = Checker::new(&mut native, &mut emulated, arguments.seed);
     let started = std::time::Instant::now();
     for code in forms(&engine, Mode::User64, Family::Integer) {
-        if reason_not_to_run(code, Mode::User64).is_some() || !format!("{code:?}").contains(&arguments.only) {
+        if reason_not_to_run(code).is_some() || !format!("{code:?}").contains(&arguments.only) {
             continue;
         }
         if std::env::var_os("TRACE").is_some() {

@@ -88,6 +88,8 @@ pub struct State {
     pub fs_base: u64,
     /// GS base.
     pub gs_base: u64,
+    /// ES, CS, SS, DS, FS, GS. Not looked at in the state that a run starts from, where the mode decides.
+    pub selectors: [u16; 6],
     /// Vector state; only where a run is about it.
     pub vector: Option<Box<Fxsave>>,
 }

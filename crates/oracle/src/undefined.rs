@@ -18,10 +18,12 @@ pub struct Undefined {
     pub register: Option<Register>,
     /// The destination in memory.
     pub memory: bool,
+    /// The order of several accesses to the stack, and so the exact address of a page fault.
+    pub order: bool,
 }
 
 const fn flags(flags: u64) -> Undefined {
-    Undefined { flags, register: None, memory: false }
+    Undefined { flags, register: None, memory: false, order: false }
 }
 
 /// What `instruction` leaves undefined when it is executed from `before`.
@@ -48,6 +50,7 @@ pub fn undefined(instruction: &Instruction, before: &State) -> Undefined {
         M::Daa | M::Das => flags(OF),
         M::Aaa | M::Aas => flags(OF | SF | ZF | PF),
         M::Aam | M::Aad => flags(OF | AF | CF),
+        M::Retf | M::Iret | M::Iretd | M::Iretq => Undefined { order: true, ..Undefined::default() },
         // The 16-bit form: "undefined" (Intel), "the result is undefined" (AMD).
         M::Bswap if instruction.code() == Code::Bswap_r16 => {
             Undefined { register: Some(instruction.op0_register()), ..Undefined::default() }
@@ -94,7 +97,7 @@ fn double_shift(instruction: &Instruction, before: &State) -> Undefined {
     let count = count(instruction, 2, before);
     if count > operand_bits(instruction) {
         let register = (instruction.op0_kind() == OpKind::Register).then(|| instruction.op0_register());
-        return Undefined { flags: CF | OF | SF | ZF | AF | PF, register, memory: register.is_none() };
+        return Undefined { flags: CF | OF | SF | ZF | AF | PF, register, memory: register.is_none(), order: false };
     }
     flags(match count {
         0 => 0,
@@ -111,7 +114,7 @@ mod tests {
     fn state(cl: u64) -> State {
         let mut gprs = [0; 16];
         gprs[1] = cl;
-        State { gprs, rip: 0, rflags: 2, fs_base: 0, gs_base: 0, vector: None }
+        State { gprs, rip: 0, rflags: 2, fs_base: 0, gs_base: 0, selectors: [0; 6], vector: None }
     }
 
     /// The decoder library keeps a table of its own. Where it says "undefined" for a form, so do we at least for some count, and the other way round.

@@ -36,13 +36,15 @@ fn add_prefix(random: &mut Random, form: &OpCodeInfo, bytes: &mut Vec<u8>) {
     if !random.percent(14) || bytes.len() >= 15 {
         return;
     }
+    let is_loop = matches!(form.mnemonic(), Mnemonic::Loop | Mnemonic::Loope | Mnemonic::Loopne);
     let prefix = match random.below(10) {
         0..4 => random.pick(&[0x26, 0x2E, 0x36, 0x3E]),
         4 => random.pick(&[0x64, 0x65]),
         5 => 0x66,
         6 => 0x67,
         7 => 0xF0,
-        8 => random.pick(&[0xF2, 0xF3]),
+        // AMD's processors take F2 and F3 before LOOPE and LOOPNE for a change of condition, which no manual tells.
+        8 if !is_loop => random.pick(&[0xF2, 0xF3]),
         // A REX prefix that does not stand last counts for nothing.
         _ if form.mode64() => 0x40 | random.below(16) as u8,
         _ => 0x3E,

@@ -39,7 +39,7 @@ pub fn fill(random: &mut Random, factory: &mut InstructionInfoFactory, encoded: 
     }
     let flags = filler.flags();
     let Filler { gprs, fs_base, gs_base, pokes, .. } = filler;
-    let mut state = State { gprs, rip: encoded.address, rflags: flags, fs_base, gs_base, vector: None };
+    let mut state = State { gprs, rip: encoded.address, rflags: flags, fs_base, gs_base, selectors: [0; 6], vector: None };
     if encoded.mode == Mode::User32 {
         for gpr in &mut state.gprs {
             *gpr &= 0xFFFF_FFFF;
@@ -299,7 +299,7 @@ impl Filler<'_> {
             self.fix(which, value);
         }
         let address = |gprs: &[u64; 16], bases: (u64, u64)| {
-            let state = State { gprs: *gprs, rip: 0, rflags: 0, fs_base: bases.0, gs_base: bases.1, vector: None };
+            let state = State { gprs: *gprs, rip: 0, rflags: 0, fs_base: bases.0, gs_base: bases.1, selectors: [0; 6], vector: None };
             // XLAT's index is AL.
             instruction.virtual_address(memory_operand(instruction), 0, |register, _, _| value_of(&state, register))
         };
@@ -429,7 +429,7 @@ impl Filler<'_> {
         let signed = instruction.mnemonic() == Mnemonic::Idiv;
         let (size, divisor) = if instruction.op0_kind() == OpKind::Register {
             let register = instruction.op0_register();
-            let state = State { gprs: self.gprs, rip: 0, rflags: 0, fs_base: 0, gs_base: 0, vector: None };
+            let state = State { gprs: self.gprs, rip: 0, rflags: 0, fs_base: 0, gs_base: 0, selectors: [0; 6], vector: None };
             (register.size(), value_of(&state, register).unwrap_or(1))
         } else {
             let size = instruction.memory_size().size();

@@ -97,7 +97,6 @@ impl Machine for Native {
             };
             context.fs_base = state.fs_base;
             context.gs_base = state.gs_base;
-            context.with_bases = 1;
             context.with_vector = u32::from(state.vector.is_some());
             if let Some(vector) = &state.vector {
                 context.vector = **vector;
@@ -126,6 +125,7 @@ impl Machine for Native {
             rflags: context.rflags,
             fs_base: context.fs_base,
             gs_base: context.gs_base,
+            selectors: context.selectors,
             vector,
         };
         Outcome { state, end }

@@ -155,6 +155,9 @@ extern "C" fn handle(signal: libc::c_int, info: *mut libc::siginfo_t, context: *
     }
     test.rip = register(libc::REG_RIP);
     test.rflags = register(libc::REG_EFL);
+    // CS, GS, FS, SS from the low end; the other selectors are still in their registers.
+    test.selectors[1] = register(libc::REG_CSGSFS) as u16;
+    test.selectors[2] = (register(libc::REG_CSGSFS) >> 48) as u16;
     test.trap = register(libc::REG_TRAPNO);
     test.error_code = register(libc::REG_ERR);
     test.address = register(libc::REG_CR2);

@@ -14,7 +14,7 @@ fn state() -> State {
     for (index, gpr) in gprs.iter_mut().enumerate() {
         *gpr = 0x1111_1111_1111_1111u64.wrapping_mul(index as u64);
     }
-    State { gprs, rip: CODE, rflags: 0x202, fs_base: 0, gs_base: 0, vector: None }
+    State { gprs, rip: CODE, rflags: 0x202, fs_base: 0, gs_base: 0, selectors: [0; 6], vector: None }
 }
 
 fn run(code: &[u8], mode: Mode, state: &State) -> Outcome {
