@@ -208,8 +208,8 @@ fn element(cpu: &mut Cpu, op: &Op, kind: StringKind) -> Result<(), Stop> {
     match kind {
         StringKind::Move => {
             let from = address(cpu, source, RSI, width, size, AccessKind::Read)?;
-            let to = address(cpu, SegmentName::Es, RDI, width, size, AccessKind::Write)?;
             let value = cpu.read(from, size, privilege)?;
+            let to = address(cpu, SegmentName::Es, RDI, width, size, AccessKind::Write)?;
             cpu.write(to, size, value, privilege)?;
             advance(cpu, RSI, width, by);
             advance(cpu, RDI, width, by);
@@ -232,8 +232,8 @@ fn element(cpu: &mut Cpu, op: &Op, kind: StringKind) -> Result<(), Stop> {
         }
         StringKind::Compare => {
             let first = address(cpu, source, RSI, width, size, AccessKind::Read)?;
-            let second = address(cpu, SegmentName::Es, RDI, width, size, AccessKind::Read)?;
             let first = cpu.read(first, size, privilege)?;
+            let second = address(cpu, SegmentName::Es, RDI, width, size, AccessKind::Read)?;
             let second = cpu.read(second, size, privilege)?;
             compare(cpu, size, first, second);
             advance(cpu, RSI, width, by);
