@@ -158,7 +158,9 @@ impl<'a> Checker<'a> {
         }
         if !text.is_empty() {
             self.report.counts.entry(code).or_default().differences += 1;
-            self.report.samples.push((code, format!("{code:?}: a page that is read-only was changed\n{text}")));
+            self.report
+                .samples
+                .push((code, format!("{code:?}: a page that is read-only was changed\n{text}")));
         }
     }
 
@@ -197,7 +199,8 @@ fn is_fault(encoded: &Encoded, host: &Outcome) -> bool {
 fn sample(encoded: &Encoded, start: &Start, host: &Outcome, guest: &Outcome, text: &str) -> String {
     let mut name = String::new();
     FastFormatter::new().format(&encoded.instruction, &mut name);
-    let pokes: Vec<_> = start.pokes.iter().map(|(address, bytes)| format!("[{address:x}]={bytes:02x?}")).collect();
+    let pokes: Vec<_> =
+        start.pokes.iter().map(|(address, bytes)| format!("[{address:x}]={bytes:02x?}")).collect();
     format!(
         "{:?} {name}\n  {:?}, bytes {:02x?}\n  from {}\n  {}\n{text}  host ended with {:x?}, guest with {:x?}",
         encoded.instruction.code(),

@@ -15,7 +15,8 @@ const USER: u32 = 4;
 const KERNEL_HALF: u64 = 0x7FFF_FFFF_F000;
 
 const NAMES: [&str; 16] = [
-    "rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15",
+    "rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi", "r8", "r9", "r10", "r11", "r12", "r13", "r14",
+    "r15",
 ];
 
 /// What a sequence of instructions leaves undefined, worked out by those who make it: nothing that is compared may depend on it.

@@ -8,8 +8,8 @@
 use std::sync::Arc;
 
 use engine::{
-    Clock, ControlRegisters, Engine, EngineVp, ExitReason, Gpr, RunLimits, Segment, SegmentName, TableRegister,
-    XsaveArea,
+    Clock, ControlRegisters, Engine, EngineVp, ExitReason, Gpr, RunLimits, Segment, SegmentName,
+    TableRegister, XsaveArea,
 };
 use memory::{MemoryObject, Rights, Space, ViewId};
 
@@ -261,7 +261,8 @@ impl Emulated {
         if !has_error_code && STACK_TOP - rsp != 40 {
             return End::Strange("an exception frame of another size");
         }
-        let error_code = if has_error_code { self.read_word((page::STACK + 1) * PAGE - 48) as u32 } else { 0 };
+        let error_code =
+            if has_error_code { self.read_word((page::STACK + 1) * PAGE - 48) as u32 } else { 0 };
         state.rip = frame(0);
         state.rflags = frame(2);
         state.gprs[Gpr::Rsp as usize] = frame(3);

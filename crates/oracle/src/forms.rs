@@ -2,7 +2,7 @@
 //! Which instruction forms there are to compare: those that the processor's CPUID offers.
 
 use engine::{CpuidResult, Engine};
-use iced_x86::{Code, CpuidFeature, EncodingKind, Mnemonic, OpCodeOperandKind};
+use iced_x86::{Code, CpuidFeature, DecoderOptions, EncodingKind, Mnemonic, OpCodeOperandKind};
 
 use crate::generate::host_is_amd;
 use crate::state::Mode;
@@ -19,7 +19,9 @@ pub enum Family {
 /// Forms of a family that exist in a mode on a processor with these features.
 #[must_use]
 pub fn forms(engine: &dyn Engine, mode: Mode, family: Family) -> Vec<Code> {
-    Code::values().filter(|&code| exists(code, mode) && family_of(code) == family && is_offered(engine, code)).collect()
+    Code::values()
+        .filter(|&code| exists(code, mode) && family_of(code) == family && is_offered(engine, code))
+        .collect()
 }
 
 fn exists(code: Code, mode: Mode) -> bool {
@@ -31,8 +33,9 @@ fn exists(code: Code, mode: Mode) -> bool {
         (_, false) => form.intel_decoder32(),
     };
     let encoding = matches!(form.encoding(), EncodingKind::Legacy | EncodingKind::VEX);
-    // Forms that need a decoder option are of processors that are no more.
-    form.is_instruction() && form.is_available_in_mode(mode.bitness()) && vendor && encoding && form.decoder_option() == 0
+    // Forms that need another decoder option are of processors that are no more.
+    let options = form.decoder_option() & !DecoderOptions::FORCE_RESERVED_NOP;
+    form.is_instruction() && form.is_available_in_mode(mode.bitness()) && vendor && encoding && options == 0
 }
 
 /// Which family a form belongs to.
@@ -59,7 +62,12 @@ pub fn family_of(code: Code) -> Family {
     };
     let state = matches!(
         code.mnemonic(),
-        Mnemonic::Emms | Mnemonic::Ldmxcsr | Mnemonic::Stmxcsr | Mnemonic::Wait | Mnemonic::Vzeroall | Mnemonic::Vzeroupper
+        Mnemonic::Emms
+            | Mnemonic::Ldmxcsr
+            | Mnemonic::Stmxcsr
+            | Mnemonic::Wait
+            | Mnemonic::Vzeroall
+            | Mnemonic::Vzeroupper
     );
     let features = code.cpuid_features();
     let by_feature = features.iter().any(|feature| {
@@ -75,7 +83,11 @@ pub fn family_of(code: Code) -> Family {
                 | CpuidFeature::XSAVES
         )
     });
-    if state || by_feature || code.op_code().op_kinds().iter().any(is_vector) { Family::Vector } else { Family::Integer }
+    if state || by_feature || code.op_code().op_kinds().iter().any(is_vector) {
+        Family::Vector
+    } else {
+        Family::Integer
+    }
 }
 
 /// Whether CPUID offers everything that a form needs.
@@ -194,7 +206,10 @@ pub fn is_indifferent_to_cpl(code: Code) -> bool {
     let form = code.op_code();
     let segments = form.op_kinds().iter().any(|kind| {
         use OpCodeOperandKind as K;
-        matches!(kind, K::seg_reg | K::es | K::cs | K::ss | K::ds | K::fs | K::gs | K::cr_reg | K::dr_reg | K::tr_reg)
+        matches!(
+            kind,
+            K::seg_reg | K::es | K::cs | K::ss | K::ds | K::fs | K::gs | K::cr_reg | K::dr_reg | K::tr_reg
+        )
     });
     let mnemonic = code.mnemonic();
     !segments

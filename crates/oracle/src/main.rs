@@ -58,6 +58,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             println!("{code:?}: {} of {} differ", count.differences, count.executions);
         }
     }
-    println!("{} forms, {executions} executions, {faults} faults, {differences} differences, {:?}", report.counts.len(), started.elapsed());
+    println!(
+        "{} forms, {executions} executions, {faults} faults, {differences} differences, {:?}",
+        report.counts.len(),
+        started.elapsed()
+    );
     Ok(())
 }

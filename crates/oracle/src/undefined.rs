@@ -97,7 +97,12 @@ fn double_shift(instruction: &Instruction, before: &State) -> Undefined {
     let count = count(instruction, 2, before);
     if count > operand_bits(instruction) {
         let register = (instruction.op0_kind() == OpKind::Register).then(|| instruction.op0_register());
-        return Undefined { flags: CF | OF | SF | ZF | AF | PF, register, memory: register.is_none(), order: false };
+        return Undefined {
+            flags: CF | OF | SF | ZF | AF | PF,
+            register,
+            memory: register.is_none(),
+            order: false,
+        };
     }
     flags(match count {
         0 => 0,
@@ -143,13 +148,19 @@ mod tests {
                 }
             }
             let ours = undefined(&instruction, &state(9)).flags;
-            if ours == 0 || matches!(instruction.mnemonic(), Mnemonic::Shl | Mnemonic::Shr | Mnemonic::Sal | Mnemonic::Shld | Mnemonic::Shrd) {
+            if ours == 0
+                || matches!(
+                    instruction.mnemonic(),
+                    Mnemonic::Shl | Mnemonic::Shr | Mnemonic::Sal | Mnemonic::Shld | Mnemonic::Shrd
+                )
+            {
                 // CF by operand size; 16-bit double shifts by count.
                 continue;
             }
             compared += 1;
             let theirs = instruction.rflags_undefined();
-            let theirs = bits.iter().filter(|(bit, _)| theirs & bit != 0).fold(0, |all, (_, flag)| all | flag);
+            let theirs =
+                bits.iter().filter(|(bit, _)| theirs & bit != 0).fold(0, |all, (_, flag)| all | flag);
             assert_eq!(ours, theirs, "{code:?}");
         }
         assert!(compared > 100, "{compared}");
@@ -165,7 +176,8 @@ mod tests {
         assert_eq!(undefined(&shl, &state(8)).flags, AF | OF | CF);
         let sar = Instruction::with2(Code::Sar_rm8_CL, Register::AL, Register::CL).unwrap();
         assert_eq!(undefined(&sar, &state(9)).flags, AF | OF);
-        let shld = Instruction::with3(Code::Shld_rm16_r16_CL, Register::AX, Register::DX, Register::CL).unwrap();
+        let shld =
+            Instruction::with3(Code::Shld_rm16_r16_CL, Register::AX, Register::DX, Register::CL).unwrap();
         assert_eq!(undefined(&shld, &state(17)).register, Some(Register::AX));
         assert_eq!(undefined(&shld, &state(16)), flags(AF | OF));
     }

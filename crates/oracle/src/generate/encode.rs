@@ -9,7 +9,9 @@ use crate::random::Random;
 use crate::state::Mode;
 
 const GPR8: [Register; 20] = {
-    use Register::{AH, AL, BH, BL, BPL, CH, CL, DH, DIL, DL, R8L, R9L, R10L, R11L, R12L, R13L, R14L, R15L, SIL, SPL};
+    use Register::{
+        AH, AL, BH, BL, BPL, CH, CL, DH, DIL, DL, R8L, R9L, R10L, R11L, R12L, R13L, R14L, R15L, SIL, SPL,
+    };
     [AL, CL, DL, BL, AH, CH, DH, BH, SPL, BPL, SIL, DIL, R8L, R9L, R10L, R11L, R12L, R13L, R14L, R15L]
 };
 const SEGMENTS: [Register; 6] =
@@ -19,7 +21,8 @@ const SEGMENTS: [Register; 6] =
 pub fn encode(random: &mut Random, code: Code, mode: Mode) -> Option<Encoded> {
     let address = place(random);
     let form = code.op_code();
-    let mut builder = Builder { random, form, mode, address, instruction: Instruction::new(), address_32: false };
+    let mut builder =
+        Builder { random, form, mode, address, instruction: Instruction::new(), address_32: false };
     builder.build(code)?;
     let Builder { random, instruction, .. } = builder;
     let mut encoder = Encoder::new(mode.bitness());
@@ -28,6 +31,9 @@ pub fn encode(random: &mut Random, code: Code, mode: Mode) -> Option<Encoded> {
     add_prefix(random, form, &mut bytes);
     let instruction = decode(mode, address, &bytes);
     let understood = instruction.is_invalid() || instruction.len() == bytes.len();
+    let endless = instruction.op0_kind() == OpKind::NearBranch64
+        && instruction.near_branch_target().wrapping_sub(address) < bytes.len() as u64;
+    let understood = understood && !endless;
     understood.then_some(Encoded { mode, address, bytes, instruction })
 }
 
@@ -91,7 +97,9 @@ impl Builder<'_> {
         } else if string && self.form.can_use_repne_prefix() && self.random.percent(60) {
             self.instruction.set_has_repne_prefix(true);
         }
-        if self.form.can_use_lock_prefix() && self.instruction.op0_kind() == OpKind::Memory && self.random.percent(40)
+        if self.form.can_use_lock_prefix()
+            && self.instruction.op0_kind() == OpKind::Memory
+            && self.random.percent(40)
         {
             self.instruction.set_has_lock_prefix(true);
         }
@@ -124,7 +132,9 @@ impl Builder<'_> {
         let vectors = if self.mode == Mode::User32 { 8 } else { 16 };
         match kind {
             K::mem => self.memory(index),
-            K::r8_or_mem | K::r16_or_mem | K::r32_or_mem | K::r64_or_mem | K::mm_or_mem | K::xmm_or_mem if memory => {
+            K::r8_or_mem | K::r16_or_mem | K::r32_or_mem | K::r64_or_mem | K::mm_or_mem | K::xmm_or_mem
+                if memory =>
+            {
                 self.memory(index);
             }
             K::r8_or_mem | K::r8_reg | K::r8_opcode => {
@@ -161,7 +171,13 @@ impl Builder<'_> {
                 self.register(index, register);
             }
             K::cr_reg => {
-                let register = self.random.pick(&[Register::CR0, Register::CR2, Register::CR3, Register::CR4, Register::CR8]);
+                let register = self.random.pick(&[
+                    Register::CR0,
+                    Register::CR2,
+                    Register::CR3,
+                    Register::CR4,
+                    Register::CR8,
+                ]);
                 self.register(index, register);
             }
             K::dr_reg => {
@@ -195,12 +211,20 @@ impl Builder<'_> {
             }
             K::seg_rBX_al => {
                 self.instruction.set_op_kind(index, OpKind::Memory);
-                let base = if self.address_32 || self.mode == Mode::User32 { Register::EBX } else { Register::RBX };
+                let base =
+                    if self.address_32 || self.mode == Mode::User32 { Register::EBX } else { Register::RBX };
                 self.instruction.set_memory_base(base);
                 self.instruction.set_memory_index(Register::AL);
             }
-            K::imm8 | K::imm8_const_1 | K::imm8sex16 | K::imm8sex32 | K::imm8sex64 | K::imm16 | K::imm32
-            | K::imm32sex64 | K::imm64 => self.immediate(index, kind),
+            K::imm8
+            | K::imm8_const_1
+            | K::imm8sex16
+            | K::imm8sex32
+            | K::imm8sex64
+            | K::imm16
+            | K::imm32
+            | K::imm32sex64
+            | K::imm64 => self.immediate(index, kind),
             K::br16_1 | K::br32_1 | K::br64_1 | K::br16_2 | K::br32_4 | K::br64_4 => self.branch(index, kind),
             K::farbr2_2 | K::farbr4_2 => self.far_branch(index, kind),
             _ => return None,
@@ -249,7 +273,7 @@ impl Builder<'_> {
             OpKind::Immediate16 => {
                 // RET and ENTER move the stack pointer by it.
                 let small = matches!(mnemonic, Mnemonic::Ret | Mnemonic::Retf | Mnemonic::Enter);
-                let value = if small && self.random.percent(60) { self.random.below(64) * 4 } else { value };
+                let value = if small && self.random.percent(80) { self.random.below(64) * 4 } else { value };
                 self.instruction.set_immediate16(value as u16);
             }
             OpKind::Immediate32 => self.instruction.set_immediate32(value as u32),
@@ -345,7 +369,11 @@ impl Builder<'_> {
             let target = DATA + self.random.below(DATA_BYTES);
             let target = if self.random.percent(85) { target } else { displacement as u32 as u64 };
             self.instruction.set_memory_displ_size(if narrow { 4 } else { 8 });
-            self.instruction.set_memory_displacement64(if narrow { target & 0xFFFF_FFFF } else { target as i32 as i64 as u64 });
+            self.instruction.set_memory_displacement64(if narrow {
+                target & 0xFFFF_FFFF
+            } else {
+                target as i32 as i64 as u64
+            });
             return;
         }
         if self.random.percent(70) {
@@ -365,6 +393,12 @@ fn is_memory(kind: OpKind) -> bool {
     use OpKind as K;
     matches!(
         kind,
-        K::Memory | K::MemorySegSI | K::MemorySegESI | K::MemorySegRSI | K::MemorySegDI | K::MemorySegEDI | K::MemorySegRDI
+        K::Memory
+            | K::MemorySegSI
+            | K::MemorySegESI
+            | K::MemorySegRSI
+            | K::MemorySegDI
+            | K::MemorySegEDI
+            | K::MemorySegRDI
     )
 }

@@ -39,19 +39,34 @@ pub fn fill(random: &mut Random, factory: &mut InstructionInfoFactory, encoded: 
     }
     let flags = filler.flags();
     let Filler { gprs, fs_base, gs_base, pokes, .. } = filler;
-    let mut state = State { gprs, rip: encoded.address, rflags: flags, fs_base, gs_base, selectors: [0; 6], vector: None };
+    let mut state = State {
+        gprs,
+        rip: encoded.address,
+        rflags: flags,
+        fs_base,
+        gs_base,
+        selectors: [0; 6],
+        vector: None,
+    };
     if encoded.mode == Mode::User32 {
         for gpr in &mut state.gprs {
             *gpr &= 0xFFFF_FFFF;
         }
     }
-    (instruction.is_invalid() || harmless(factory, instruction, &state)).then_some(Start { state, pokes })
+    let fits =
+        instruction.is_invalid() || (harmless(factory, instruction, &state) && defined(instruction, &state));
+    fits.then_some(Start { state, pokes })
 }
 
 /// Whether nothing of the process but the test's own pages can be touched.
 fn harmless(factory: &mut InstructionInfoFactory, instruction: &Instruction, state: &State) -> bool {
-    if is_bit_test(instruction.mnemonic()) && instruction.op1_kind() == OpKind::Register && instruction.op0_kind() == OpKind::Memory {
-        let Some(base) = instruction.virtual_address(0, 0, |register, _, _| value_of(state, register)) else { return false };
+    if is_bit_test(instruction.mnemonic())
+        && instruction.op1_kind() == OpKind::Register
+        && instruction.op0_kind() == OpKind::Memory
+    {
+        let Some(base) = instruction.virtual_address(0, 0, |register, _, _| value_of(state, register)) else {
+            return false;
+        };
         let offset = value_of(state, instruction.op1_register()).unwrap_or(0);
         let bytes = match instruction.op1_register().size() {
             2 => i64::from(offset as i16) >> 4 << 1,
@@ -69,6 +84,42 @@ fn harmless(factory: &mut InstructionInfoFactory, instruction: &Instruction, sta
     })
 }
 
+/// Whether processors agree on what is asked of them. They do not where
+///
+/// * an offset is not canonical but becomes so with the base of FS or GS: AMD's processors raise #GP, the manuals do not say so;
+/// * INS or OUTS is to be repeated no times without the right to the port: AMD's raise #GP.
+fn defined(instruction: &Instruction, state: &State) -> bool {
+    if matches!(instruction.memory_segment(), Register::FS | Register::GS) {
+        let operand = (0..instruction.op_count()).find(|&index| {
+            instruction.op_kind(index) == OpKind::Memory || is_source(instruction.op_kind(index))
+        });
+        let offset = operand.and_then(|operand| {
+            instruction.virtual_address(operand, 0, |register, _, _| match register {
+                Register::FS | Register::GS => Some(0),
+                _ => value_of(state, register),
+            })
+        });
+        if offset.is_some_and(|offset| !offset.is_canonical() || !offset.wrapping_add(64).is_canonical()) {
+            return false;
+        }
+    }
+    let repeated = instruction.has_rep_prefix() || instruction.has_repne_prefix();
+    let ports = matches!(
+        instruction.mnemonic(),
+        Mnemonic::Insb
+            | Mnemonic::Insw
+            | Mnemonic::Insd
+            | Mnemonic::Outsb
+            | Mnemonic::Outsw
+            | Mnemonic::Outsd
+    );
+    !(repeated && ports && state.gprs[1] as u32 == 0)
+}
+
+fn is_source(kind: OpKind) -> bool {
+    matches!(kind, OpKind::MemorySegSI | OpKind::MemorySegESI | OpKind::MemorySegRSI)
+}
+
 fn is_bit_test(mnemonic: Mnemonic) -> bool {
     matches!(mnemonic, Mnemonic::Bt | Mnemonic::Btc | Mnemonic::Btr | Mnemonic::Bts)
 }
@@ -82,7 +133,9 @@ fn value_of(state: &State, register: Register) -> Option<u64> {
         _ if register.is_gpr() => {
             let whole = state.gprs[register.full_register().number()];
             Some(match register.size() {
-                1 if matches!(register, Register::AH | Register::CH | Register::DH | Register::BH) => whole >> 8 & 0xFF,
+                1 if matches!(register, Register::AH | Register::CH | Register::DH | Register::BH) => {
+                    whole >> 8 & 0xFF
+                }
                 1 => whole & 0xFF,
                 2 => whole & 0xFFFF,
                 4 => whole & 0xFFFF_FFFF,
@@ -109,7 +162,8 @@ impl Filler<'_> {
     /// An address for an operand of `size` bytes: mostly good, often across pages, sometimes bad.
     fn target(&mut self, size: u64) -> u64 {
         let size = size.max(1);
-        let across = |random: &mut Random, page: u64| DATA + page * PAGE - random.below(size) - u64::from(size == 1);
+        let across =
+            |random: &mut Random, page: u64| DATA + page * PAGE - random.below(size) - u64::from(size == 1);
         let within = |random: &mut Random, page: u64| DATA + page * PAGE + random.below(PAGE - size + 1);
         match self.random.below(200) {
             0..100 => {
@@ -230,8 +284,17 @@ impl Filler<'_> {
         }
     }
 
-    /// Where a branch through a register or memory goes.
+    /// Where a branch through a register or memory goes: not back to the instruction, which would never end.
     fn code_target(&mut self) -> u64 {
+        loop {
+            let target = self.any_code_target();
+            if target.wrapping_sub(self.instruction.ip()) >= 15 {
+                return target;
+            }
+        }
+    }
+
+    fn any_code_target(&mut self) -> u64 {
         match self.random.below(20) {
             0 => DATA + self.random.below(DATA_BYTES),
             1 => 0x8000_0000_0000 | self.random.bits() >> 20,
@@ -242,7 +305,10 @@ impl Filler<'_> {
 
     fn string(&mut self) {
         let instruction = self.instruction;
-        if !instruction.is_string_instruction() && instruction.mnemonic() != Mnemonic::Maskmovq && instruction.mnemonic() != Mnemonic::Maskmovdqu {
+        if !instruction.is_string_instruction()
+            && instruction.mnemonic() != Mnemonic::Maskmovq
+            && instruction.mnemonic() != Mnemonic::Maskmovdqu
+        {
             return;
         }
         let size = instruction.memory_size().size() as u64;
@@ -263,13 +329,23 @@ impl Filler<'_> {
         };
         self.fix(1, count);
         let equal = self.random.percent(60);
-        if equal && matches!(instruction.mnemonic(), Mnemonic::Scasb | Mnemonic::Scasw | Mnemonic::Scasd | Mnemonic::Scasq) {
+        if equal
+            && matches!(
+                instruction.mnemonic(),
+                Mnemonic::Scasb | Mnemonic::Scasw | Mnemonic::Scasd | Mnemonic::Scasq
+            )
+        {
             let byte = self.gprs[0] as u8;
             self.gprs[0] = u64::from(byte).wrapping_mul(0x0101_0101_0101_0101);
             let bytes = vec![byte; self.random.below(64) as usize];
             self.poke(destination, &bytes);
         }
-        if equal && matches!(instruction.mnemonic(), Mnemonic::Cmpsb | Mnemonic::Cmpsw | Mnemonic::Cmpsd | Mnemonic::Cmpsq) {
+        if equal
+            && matches!(
+                instruction.mnemonic(),
+                Mnemonic::Cmpsb | Mnemonic::Cmpsw | Mnemonic::Cmpsd | Mnemonic::Cmpsq
+            )
+        {
             let byte = self.random.bits() as u8;
             let bytes = vec![byte; self.random.below(64) as usize];
             self.poke(destination, &bytes);
@@ -280,14 +356,17 @@ impl Filler<'_> {
     /// Solves the operand in memory for a target, by its base, its index or the segment's base.
     fn memory(&mut self) {
         let instruction = self.instruction;
-        let has_memory = (0..instruction.op_count()).any(|index| instruction.op_kind(index) == OpKind::Memory);
+        let has_memory =
+            (0..instruction.op_count()).any(|index| instruction.op_kind(index) == OpKind::Memory);
         if !has_memory {
             return;
         }
         let size = instruction.memory_size().size() as u64;
         let target = self.target(size);
         let (base, index) = (instruction.memory_base(), instruction.memory_index());
-        let narrow = base.size() == 4 || index.size() == 4 || instruction.memory_displ_size() == 4 && base == Register::None;
+        let narrow = base.size() == 4
+            || index.size() == 4
+            || instruction.memory_displ_size() == 4 && base == Register::None;
         let cut = |value: u64| if narrow { value & 0xFFFF_FFFF } else { value };
         let segment = instruction.memory_segment();
         let is_based = matches!(segment, Register::FS | Register::GS) && self.mode != Mode::User32;
@@ -299,9 +378,18 @@ impl Filler<'_> {
             self.fix(which, value);
         }
         let address = |gprs: &[u64; 16], bases: (u64, u64)| {
-            let state = State { gprs: *gprs, rip: 0, rflags: 0, fs_base: bases.0, gs_base: bases.1, selectors: [0; 6], vector: None };
+            let state = State {
+                gprs: *gprs,
+                rip: 0,
+                rflags: 0,
+                fs_base: bases.0,
+                gs_base: bases.1,
+                selectors: [0; 6],
+                vector: None,
+            };
             // XLAT's index is AL.
-            instruction.virtual_address(memory_operand(instruction), 0, |register, _, _| value_of(&state, register))
+            instruction
+                .virtual_address(memory_operand(instruction), 0, |register, _, _| value_of(&state, register))
         };
         let bases = (self.fs_base, self.gs_base);
         let by_base = number(base).filter(|&base| !self.fixed[base]);
@@ -321,12 +409,14 @@ impl Filler<'_> {
             (Some(base), _) => {
                 self.gprs[base] = 0;
                 let rest = address(&self.gprs, (0, 0)).unwrap_or(0);
-                self.gprs[base] = cut(want.wrapping_sub(rest)) | if narrow { self.random.bits() << 32 } else { 0 };
+                self.gprs[base] =
+                    cut(want.wrapping_sub(rest)) | if narrow { self.random.bits() << 32 } else { 0 };
             }
             (None, Some(index)) => {
                 self.gprs[index] = 0;
                 let rest = address(&self.gprs, (0, 0)).unwrap_or(0);
-                self.gprs[index] = cut(want.wrapping_sub(rest)) / scale | if narrow { self.random.bits() << 32 } else { 0 };
+                self.gprs[index] =
+                    cut(want.wrapping_sub(rest)) / scale | if narrow { self.random.bits() << 32 } else { 0 };
             }
             (None, None) => {}
         }
@@ -386,7 +476,9 @@ impl Filler<'_> {
                 continue;
             }
             match self.pokes.last_mut() {
-                Some((start, run)) if *start + run.len() as u64 == at && *start / PAGE == at / PAGE => run.push(byte),
+                Some((start, run)) if *start + run.len() as u64 == at && *start / PAGE == at / PAGE => {
+                    run.push(byte)
+                }
                 _ => self.pokes.push((at, vec![byte])),
             }
         }
@@ -407,7 +499,12 @@ impl Filler<'_> {
             Mnemonic::Mov if instruction.op0_register().is_segment_register() => self.selector_operand(1),
             Mnemonic::Lar | Mnemonic::Lsl => self.selector_operand(1),
             Mnemonic::Verr | Mnemonic::Verw => self.selector_operand(0),
-            Mnemonic::Loop | Mnemonic::Loope | Mnemonic::Loopne | Mnemonic::Jcxz | Mnemonic::Jecxz | Mnemonic::Jrcxz
+            Mnemonic::Loop
+            | Mnemonic::Loope
+            | Mnemonic::Loopne
+            | Mnemonic::Jcxz
+            | Mnemonic::Jecxz
+            | Mnemonic::Jrcxz
                 if self.random.percent(60) =>
             {
                 let garbage = self.random.pick(&[0, !0xFFFF, !0xFFFF_FFFF]);
@@ -429,7 +526,15 @@ impl Filler<'_> {
         let signed = instruction.mnemonic() == Mnemonic::Idiv;
         let (size, divisor) = if instruction.op0_kind() == OpKind::Register {
             let register = instruction.op0_register();
-            let state = State { gprs: self.gprs, rip: 0, rflags: 0, fs_base: 0, gs_base: 0, selectors: [0; 6], vector: None };
+            let state = State {
+                gprs: self.gprs,
+                rip: 0,
+                rflags: 0,
+                fs_base: 0,
+                gs_base: 0,
+                selectors: [0; 6],
+                vector: None,
+            };
             (register.size(), value_of(&state, register).unwrap_or(1))
         } else {
             let size = instruction.memory_size().size();
@@ -446,12 +551,17 @@ impl Filler<'_> {
         let shift = 64 - bits;
         let edge = i128::from(self.random.below(3)) - 1;
         let (quotient, divisor) = if signed {
-            let most = if self.random.percent(50) { i128::from(i64::MAX >> shift) } else { i128::from(i64::MIN >> shift) };
+            let most = if self.random.percent(50) {
+                i128::from(i64::MAX >> shift)
+            } else {
+                i128::from(i64::MIN >> shift)
+            };
             (most + edge, i128::from((divisor << shift) as i64 >> shift))
         } else {
             (i128::from(u64::MAX >> shift) + edge, i128::from(divisor << shift >> shift))
         };
-        let quotient = if self.random.percent(50) { quotient } else { i128::from(self.random.edge() as i64 >> shift) };
+        let quotient =
+            if self.random.percent(50) { quotient } else { i128::from(self.random.edge() as i64 >> shift) };
         let remainder = if divisor == 0 { 0 } else { i128::from(self.random.bits() >> 1) % divisor };
         let dividend = quotient.wrapping_mul(divisor).wrapping_add(remainder) as u128;
         let mask = u64::MAX >> shift;

@@ -38,7 +38,8 @@ pub struct Start {
 /// Decodes as the host does, whose vendor decides how some prefixes work.
 #[must_use]
 pub fn decode(mode: Mode, address: u64, bytes: &[u8]) -> Instruction {
-    let options = if host_is_amd() { DecoderOptions::AMD } else { DecoderOptions::NONE };
+    let vendor = if host_is_amd() { DecoderOptions::AMD } else { DecoderOptions::NONE };
+    let options = DecoderOptions::FORCE_RESERVED_NOP | vendor;
     Decoder::with_ip(mode.bitness(), bytes, address, options).decode()
 }
 

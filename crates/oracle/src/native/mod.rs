@@ -32,7 +32,9 @@ pub enum NativeError {
         source: std::io::Error,
     },
     /// The kernel does not let programs set the bases of FS and GS.
-    #[error("the host kernel does not let programs use FSGSBASE (Linux 5.9 or later on a processor that has it does)")]
+    #[error(
+        "the host kernel does not let programs use FSGSBASE (Linux 5.9 or later on a processor that has it does)"
+    )]
     NoFsGsBase,
 }
 

@@ -62,11 +62,8 @@ impl Region {
     }
 
     fn offset(address: u64, bytes: usize) -> usize {
-        let (start, first, length) = if address >= DATA {
-            (DATA, CODE_BYTES, DATA_BYTES as usize)
-        } else {
-            (CODE, 0, CODE_BYTES)
-        };
+        let (start, first, length) =
+            if address >= DATA { (DATA, CODE_BYTES, DATA_BYTES as usize) } else { (CODE, 0, CODE_BYTES) };
         let offset = address.checked_sub(start).expect("an address in the region") as usize;
         assert!(offset + bytes <= length, "{address:#x} and {bytes} bytes lie in the region");
         first + offset
@@ -110,7 +107,6 @@ unsafe fn map(
     offset: usize,
 ) -> io::Result<*mut u8> {
     // SAFETY: by contract.
-    let pointer =
-        unsafe { libc::mmap(address as *mut _, bytes, rights, flags, file, offset as libc::off_t) };
+    let pointer = unsafe { libc::mmap(address as *mut _, bytes, rights, flags, file, offset as libc::off_t) };
     if pointer == libc::MAP_FAILED { Err(io::Error::last_os_error()) } else { Ok(pointer.cast()) }
 }

@@ -120,7 +120,8 @@ extern "C" fn handle(signal: libc::c_int, info: *mut libc::siginfo_t, context: *
         return;
     }
     // SAFETY: the kernel passes a valid ucontext_t, which is ours to change until we return, and the thread is the runner's, inside `enter`.
-    let (machine, test) = unsafe { (&mut (*context.cast::<libc::ucontext_t>()).uc_mcontext, &mut *CONTEXT.get()) };
+    let (machine, test) =
+        unsafe { (&mut (*context.cast::<libc::ucontext_t>()).uc_mcontext, &mut *CONTEXT.get()) };
     let registers = &mut machine.gregs;
     let register = |name: libc::c_int| registers[name as usize] as u64;
     let code = leave as *const () as u64;
@@ -163,7 +164,9 @@ extern "C" fn handle(signal: libc::c_int, info: *mut libc::siginfo_t, context: *
     test.address = register(libc::REG_CR2);
     if test.with_vector != 0 && !machine.fpregs.is_null() {
         // SAFETY: the frame's floating-point state begins with an FXSAVE area.
-        unsafe { core::ptr::copy_nonoverlapping(machine.fpregs.cast::<u8>(), test.vector.0.as_mut_ptr(), 512) };
+        unsafe {
+            core::ptr::copy_nonoverlapping(machine.fpregs.cast::<u8>(), test.vector.0.as_mut_ptr(), 512)
+        };
     }
     registers[libc::REG_RIP as usize] = code as i64;
     registers[libc::REG_RSP as usize] = test.host_rsp as i64;
