@@ -128,8 +128,8 @@ pub struct Cpu {
     pub events: EventState,
     /// Data breakpoints that the instruction being stepped meets, as bits of DR6.
     pub(crate) data_breakpoints_met: u64,
-    /// The instruction at hand was a software interrupt and has entered its handler.
-    pub(crate) delivered: bool,
+    /// The instruction at hand holds off its own single-step trap: a software interrupt, whose gate has cleared TF, or a load of SS.
+    pub(crate) holds_trap: bool,
     /// Accesses of the instruction at hand that the hypervisor has completed, and how many it has used up.
     completed: Vec<Completed>,
     completed_used: usize,
@@ -202,7 +202,7 @@ impl Cpu {
             msrs: state.msrs,
             events: state.events,
             data_breakpoints_met: 0,
-            delivered: false,
+            holds_trap: false,
             completed: Vec::new(),
             completed_used: 0,
             paging: Paging::new(&PagingRegisters::default()),

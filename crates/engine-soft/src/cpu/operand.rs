@@ -105,6 +105,7 @@ impl Cpu {
             (Register::EIP, _) => 4,
             (Register::None, Register::None) => match instruction.memory_displ_size() {
                 2 => 2,
+                4 => 4,
                 8 => 8,
                 _ if self.mode().is_64() => 8,
                 _ => 4,

@@ -36,6 +36,7 @@ pub(super) fn address_width(cpu: &Cpu, instruction: &Instruction) -> usize {
         (Register::EIP, _) => 4,
         (Register::None, Register::None) => match instruction.memory_displ_size() {
             2 => 2,
+            4 => 4,
             8 => 8,
             _ if cpu.mode().is_64() => 8,
             _ => 4,

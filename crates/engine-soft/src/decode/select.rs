@@ -41,6 +41,7 @@ pub(super) fn operation(cpu: &mut Cpu, context: &Context<'_>) -> Made {
     }
     // 0F 0D with a register is a hint for Intel's processors and nothing for AMD's.
     if instruction.mnemonic() == Mnemonic::Reservednop
+        && instruction.op0_kind() == OpKind::Register
         && context.encoded.windows(2).any(|bytes| bytes == [0x0F, 0x0D])
         && cpu.vendor == Vendor::Amd
     {

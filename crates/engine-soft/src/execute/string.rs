@@ -147,6 +147,9 @@ fn address(
 
 /// Does as many elements as lie in one page on each side, and gives their number: 0 if that cannot be done at once.
 fn piece(cpu: &mut Cpu, op: &Op, kind: StringKind, count: u64) -> Result<u64, Stop> {
+    if cpu.checks_alignment() {
+        return Ok(0);
+    }
     let (size, width) = (u64::from(op.base), op.index);
     let room = |linear: u64| 0x1000 - (linear & 0xFFF);
     let moving = kind == StringKind::Move;

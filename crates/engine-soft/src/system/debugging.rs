@@ -76,7 +76,7 @@ pub(super) fn write(cpu: &mut Cpu, instruction: &Instruction) -> Result<Next, St
 pub fn before_step(cpu: &mut Cpu) -> Result<(), Raised> {
     let debug = cpu.debug();
     cpu.data_breakpoints_met = 0;
-    cpu.delivered = false;
+    cpu.holds_trap = false;
     if debug.dr7 & 0xFF == 0 {
         return Ok(());
     }
@@ -158,8 +158,7 @@ pub fn after_step(cpu: &mut Cpu, before: u64) -> Option<Raised> {
         cpu.set_rflags(cpu.rflags() & !rflags::RF);
     }
     let met = std::mem::take(&mut cpu.data_breakpoints_met);
-    // A software interrupt clears TF before it could trap.
-    let traps = before & rflags::TF != 0 && !std::mem::take(&mut cpu.delivered);
+    let traps = before & rflags::TF != 0 && !std::mem::take(&mut cpu.holds_trap);
     let bits = met | if traps { SINGLE_STEP } else { 0 };
     (bits != 0).then(|| debug_exception(bits))
 }
