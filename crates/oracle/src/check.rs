@@ -7,7 +7,8 @@ use std::fmt::Write;
 use iced_x86::{Code, FastFormatter, InstructionInfoFactory};
 
 use crate::compare::{describe, difference, undefined_of};
-use crate::generate::{Encoded, Start, encode, fill};
+use crate::forms::Family;
+use crate::generate::{Encoded, Start, encode, fill, vector};
 use crate::layout::{DATA, DATA_RIGHTS, FILLER, PAGE, PageRights};
 use crate::random::Random;
 use crate::state::{End, Machine, Mode, Outcome};
@@ -30,6 +31,18 @@ pub struct Report {
     pub counts: BTreeMap<Code, Count>,
     /// The first disagreements of each form, in words.
     pub samples: Vec<(Code, String)>,
+}
+
+impl Report {
+    /// Everything together.
+    #[must_use]
+    pub fn total(&self) -> Count {
+        self.counts.values().fold(Count::default(), |all, count| Count {
+            executions: all.executions + count.executions,
+            faults: all.faults + count.faults,
+            differences: all.differences + count.differences,
+        })
+    }
 }
 
 /// Disagreements told of a form.
@@ -71,7 +84,7 @@ impl<'a> Checker<'a> {
     }
 
     /// Runs a form `executions` times.
-    pub fn form(&mut self, seed: u64, code: Code, mode: Mode, executions: u64) {
+    pub fn form(&mut self, seed: u64, code: Code, mode: Mode, executions: u64, family: Family) {
         let stream = 1 + code as u64 * 4 + mode as u64;
         let mut random = Random::new(seed, stream);
         let mut done = 0;
@@ -82,7 +95,8 @@ impl<'a> Checker<'a> {
             if !self.belongs(&encoded, code) {
                 continue;
             }
-            let runs = self.encoding(&mut random, &encoded, code, STATES_PER_ENCODING.min(executions - done));
+            let states = STATES_PER_ENCODING.min(executions - done);
+            let runs = self.encoding(&mut random, &encoded, code, states, family);
             if runs > 0 {
                 attempts = 0;
             }
@@ -98,7 +112,14 @@ impl<'a> Checker<'a> {
     }
 
     /// Runs one encoding from several states; gives the number of runs.
-    fn encoding(&mut self, random: &mut Random, encoded: &Encoded, code: Code, states: u64) -> u64 {
+    fn encoding(
+        &mut self,
+        random: &mut Random,
+        encoded: &Encoded,
+        code: Code,
+        states: u64,
+        family: Family,
+    ) -> u64 {
         let filler = vec![FILLER; encoded.bytes.len()];
         let fits = crate::layout::CODE + crate::layout::CODE_PAGES * PAGE - encoded.address;
         let length = (encoded.bytes.len() as u64).min(fits) as usize;
@@ -106,7 +127,10 @@ impl<'a> Checker<'a> {
         let mut runs = 0;
         for _ in 0..states {
             let start = (0..16).find_map(|_| fill(random, &mut self.factory, encoded));
-            let Some(start) = start else { continue };
+            let Some(mut start) = start else { continue };
+            if family == Family::Vector {
+                start.state.vector = Some(vector(random));
+            }
             runs += 1;
             self.run(encoded, &start, code);
         }

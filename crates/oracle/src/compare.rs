@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use iced_x86::{Instruction, Register};
 
-use crate::state::{End, Mode, Outcome, State, rflags};
+use crate::state::{End, Fxsave, Mode, Outcome, State, rflags};
 use crate::undefined::{Undefined, undefined};
 
 /// Bits of a page fault's error code.
@@ -33,7 +33,8 @@ pub fn difference(mode: Mode, undefined: &Undefined, host: &Outcome, guest: &Out
     if host_end != guest_end {
         let _ = writeln!(text, "  end: host {host_end:x?}, guest {guest_end:x?}");
     }
-    let wide = mode != Mode::User32;
+    // What becomes of the upper halves in compatibility mode is undefined.
+    let wide = mode != Mode::User32 && host.state.selectors[1] != crate::state::selector::CODE_32;
     for (index, name) in NAMES.iter().enumerate() {
         let mut mask = if wide { u64::MAX } else { 0xFFFF_FFFF };
         if let Some(register) = undefined.register
@@ -54,10 +55,29 @@ pub fn difference(mode: Mode, undefined: &Undefined, host: &Outcome, guest: &Out
     for (index, name) in names.iter().enumerate() {
         // CS and SS are the mode's.
         let mask = if mode == Mode::Kernel64 && matches!(index, 1 | 2) { 0 } else { 0xFFFF };
-        line(&mut text, name, mask, host.state.selectors[index].into(), guest.state.selectors[index].into());
+        // A null selector has no RPL once the host's kernel has returned to the program.
+        let value = |selector: u16| u64::from(if selector < 4 { 0 } else { selector });
+        line(&mut text, name, mask, value(host.state.selectors[index]), value(guest.state.selectors[index]));
     }
     line(&mut text, "gs base", u64::MAX, host.state.gs_base, guest.state.gs_base);
+    if let (Some(host), Some(guest)) = (&host.state.vector, &guest.state.vector) {
+        vectors(&mut text, host, guest);
+    }
     text
+}
+
+/// Compares FXSAVE areas but for the opcode and addresses of the last x87 instruction, which AMD's processors save only beside a pending exception.
+fn vectors(text: &mut String, host: &Fxsave, guest: &Fxsave) {
+    let parts = [("fcw", 0..2), ("fsw", 2..4), ("ftw", 4..5), ("mxcsr", 24..28)];
+    let registers = (0..8)
+        .map(|index| ("st/mm", 32 + 16 * index..42 + 16 * index))
+        .chain((0..16).map(|index| ("xmm", 160 + 16 * index..176 + 16 * index)));
+    for (name, range) in parts.into_iter().chain(registers) {
+        let (host, guest) = (&host.0[range.clone()], &guest.0[range.clone()]);
+        if host != guest {
+            let _ = writeln!(text, "  {name} at {range:?}: host {host:02x?}, guest {guest:02x?}");
+        }
+    }
 }
 
 fn line(text: &mut String, name: &str, mask: u64, host: u64, guest: u64) {
@@ -69,14 +89,15 @@ fn line(text: &mut String, name: &str, mask: u64, host: u64, guest: u64) {
 /// An end without what the modes cannot agree on.
 fn normal(mode: Mode, undefined: &Undefined, end: End) -> End {
     let End::Exception { vector: 14, mut error_code, mut address } = end else { return end };
-    if undefined.order {
-        address &= !0xFFF;
-    }
+
     if mode == Mode::Kernel64 {
         error_code &= !USER;
     }
     if address >= KERNEL_HALF {
         error_code &= !PRESENT;
+    }
+    if undefined.order {
+        address = 0;
     }
     End::Exception { vector: 14, error_code, address }
 }

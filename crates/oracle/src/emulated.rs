@@ -85,6 +85,7 @@ const fn flat(selector: u16, attributes: u16) -> Segment {
 const CODE_64: u16 = 0xA09B;
 const CODE_32: u16 = 0xC09B;
 const DATA_32: u16 = 0xC093;
+const PROCESSOR_NUMBER: u16 = 0x40F5;
 const DPL_3: u16 = 0x60;
 const NO_SEGMENT: Segment = Segment { base: 0, limit: 0, selector: 0, attributes: 0 };
 
@@ -132,6 +133,8 @@ impl Emulated {
             (4, CODE_32 | DPL_3),
             (5, DATA_32 | DPL_3),
             (6, CODE_64 | DPL_3),
+            // In its limit Linux keeps the processor's number.
+            (15, PROCESSOR_NUMBER),
         ] {
             self.write_word(tables + table::GDT + index * 8, descriptor(attributes));
         }

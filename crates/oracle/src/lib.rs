@@ -16,6 +16,7 @@
 //!
 //! For development only: no part of the product uses it.
 
+pub mod campaign;
 pub mod check;
 pub mod compare;
 pub mod emulated;
@@ -23,6 +24,7 @@ pub mod forms;
 pub mod generate;
 pub mod layout;
 pub mod native;
+pub mod planted;
 pub mod random;
 pub mod state;
 pub mod undefined;

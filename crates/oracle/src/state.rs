@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What goes into a run and what comes out of it, on either machine.
 
-use crate::layout::PAGE;
+use crate::layout::{DATA, PAGE, PageRights, data_rights};
 
 /// Bits of RFLAGS that the machines are compared in: all that exist.
 pub mod rflags {
@@ -129,6 +129,18 @@ pub trait Machine {
     fn write_data(&mut self, address: u64, bytes: &[u8]);
     /// Copies a data page that is mapped.
     fn read_page(&self, index: usize, into: &mut [u8; PAGE as usize]);
+    /// Copies bytes of data pages; those that are not mapped are zeros.
+    fn read_data(&self, address: u64, into: &mut [u8]) {
+        let mut page = [0; PAGE as usize];
+        for (offset, byte) in (0..).zip(into) {
+            let at = address.wrapping_add(offset);
+            *byte = 0;
+            if data_rights(at) != PageRights::None {
+                self.read_page(((at - DATA) / PAGE) as usize, &mut page);
+                *byte = page[(at % PAGE) as usize];
+            }
+        }
+    }
     /// Runs from a state until an exception.
     fn run(&mut self, mode: Mode, state: &State) -> Outcome;
 }

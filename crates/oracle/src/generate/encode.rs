@@ -28,8 +28,12 @@ pub fn encode(random: &mut Random, code: Code, mode: Mode) -> Option<Encoded> {
     let mut encoder = Encoder::new(mode.bitness());
     encoder.encode(&instruction, address).ok()?;
     let mut bytes = encoder.take_buffer();
-    add_prefix(random, form, &mut bytes);
+    let prefix = add_prefix(random, form, &mut bytes);
     let instruction = decode(mode, address, &bytes);
+    // Of what is invalid only LOCK is told by the manuals to be so always.
+    if instruction.is_invalid() && prefix != Some(0xF0) {
+        return None;
+    }
     let understood = instruction.is_invalid() || instruction.len() == bytes.len();
     let endless = instruction.op0_kind() == OpKind::NearBranch64
         && instruction.near_branch_target().wrapping_sub(address) < bytes.len() as u64;
@@ -38,9 +42,9 @@ pub fn encode(random: &mut Random, code: Code, mode: Mode) -> Option<Encoded> {
 }
 
 /// Now and then a prefix that the encoder would not write: without effect, or with one that the decoder tells.
-fn add_prefix(random: &mut Random, form: &OpCodeInfo, bytes: &mut Vec<u8>) {
+fn add_prefix(random: &mut Random, form: &OpCodeInfo, bytes: &mut Vec<u8>) -> Option<u8> {
     if !random.percent(14) || bytes.len() >= 15 {
-        return;
+        return None;
     }
     let is_loop = matches!(form.mnemonic(), Mnemonic::Loop | Mnemonic::Loope | Mnemonic::Loopne);
     let prefix = match random.below(10) {
@@ -56,6 +60,7 @@ fn add_prefix(random: &mut Random, form: &OpCodeInfo, bytes: &mut Vec<u8>) {
         _ => 0x3E,
     };
     bytes.insert(0, prefix);
+    Some(prefix)
 }
 
 struct Builder<'a> {

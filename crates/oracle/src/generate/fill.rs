@@ -4,7 +4,7 @@
 use iced_x86::{Code, Instruction, InstructionInfoFactory, Mnemonic, OpKind, Register};
 
 use super::{Encoded, Start};
-use crate::layout::{CODE, CODE_PAGES, DATA, DATA_BYTES, PAGE, is_harmless};
+use crate::layout::{CODE, CODE_PAGES, DATA, DATA_BYTES, PAGE, PageRights, is_harmless};
 use crate::random::Random;
 use crate::state::{Mode, State, rflags};
 
@@ -87,6 +87,7 @@ fn harmless(factory: &mut InstructionInfoFactory, instruction: &Instruction, sta
 /// Whether processors agree on what is asked of them. They do not where
 ///
 /// * an offset is not canonical but becomes so with the base of FS or GS: AMD's processors raise #GP, the manuals do not say so;
+/// * one operand gives two reasons for a fault, whose order is not told;
 /// * INS or OUTS is to be repeated no times without the right to the port: AMD's raise #GP.
 fn defined(instruction: &Instruction, state: &State) -> bool {
     if matches!(instruction.memory_segment(), Register::FS | Register::GS) {
@@ -103,6 +104,47 @@ fn defined(instruction: &Instruction, state: &State) -> bool {
             return false;
         }
     }
+    let aligns = state.rflags & rflags::AC != 0;
+    let address = || {
+        let operand = memory_operand(instruction);
+        instruction.virtual_address(operand, 0, |register, _, _| value_of(state, register)).unwrap_or(0)
+    };
+    match instruction.mnemonic() {
+        // The write that it tries at the new top.
+        Mnemonic::Enter if aligns => return false,
+        // AMD's processors look at 32 bits.
+        Mnemonic::Movsxd
+            if instruction.code() == Code::Movsxd_r16_rm16 && instruction.op1_kind() == OpKind::Memory =>
+        {
+            if aligns || address() & 0xFFF > 0xFFC {
+                return false;
+            }
+        }
+        // AMD's processors do not look behind these opcodes.
+        Mnemonic::Ud0 | Mnemonic::Ud1 if instruction.next_ip() > CODE + CODE_PAGES * PAGE => return false,
+        // Which of two faults goes first: of the push or of the target, of the pointer or of the selector behind it.
+        Mnemonic::Call
+            if crate::layout::data_rights(state.gprs[RSP].wrapping_sub(8)) != PageRights::Write =>
+        {
+            return false;
+        }
+        Mnemonic::Call if state.gprs[RSP] & 0xFFF < 8 => return false,
+        _ if instruction.op0_kind() == OpKind::Memory
+            && (instruction.is_jmp_far_indirect() || instruction.is_call_far_indirect())
+            || is_far_load(instruction.mnemonic()) =>
+        {
+            if !address().is_canonical() || !address().wrapping_add(16).is_canonical() {
+                return false;
+            }
+        }
+        Mnemonic::Retf | Mnemonic::Iret | Mnemonic::Iretd | Mnemonic::Iretq
+            if state.gprs[RSP].is_canonical() != state.gprs[RSP].wrapping_add(40).is_canonical() =>
+        {
+            return false;
+        }
+        Mnemonic::Cmpxchg16b if !address().is_multiple_of(16) && !address().is_canonical() => return false,
+        _ => {}
+    }
     let repeated = instruction.has_rep_prefix() || instruction.has_repne_prefix();
     let ports = matches!(
         instruction.mnemonic(),
@@ -114,6 +156,10 @@ fn defined(instruction: &Instruction, state: &State) -> bool {
             | Mnemonic::Outsd
     );
     !(repeated && ports && state.gprs[1] as u32 == 0)
+}
+
+fn is_far_load(mnemonic: Mnemonic) -> bool {
+    matches!(mnemonic, Mnemonic::Lds | Mnemonic::Les | Mnemonic::Lfs | Mnemonic::Lgs | Mnemonic::Lss)
 }
 
 fn is_source(kind: OpKind) -> bool {
@@ -267,9 +313,17 @@ impl Filler<'_> {
                     Code::Retfd | Code::Retfd_imm16 | Code::Iretd => 4,
                     _ => 8,
                 };
+                // One fault at a time: their order is not defined.
+                let wrong = self.random.below(10);
+                let good_top = DATA + PAGE + self.random.below(2 * PAGE - 1024);
+                let top = if wrong == 0 { top } else { good_top };
+                self.fix(RSP, top);
+                let target = if wrong == 1 { target } else { CODE + self.random.below(CODE_PAGES * PAGE) };
+                let skips = self.instruction.op_count() != 0 && self.instruction.immediate16() > 256;
+                let code = if matches!(wrong, 2..4) && !skips { self.random.pick(&SELECTORS) } else { 0x33 };
+                let data = if wrong == 4 { self.random.pick(&[0x28u16, 0, 0x18, 0x33]) } else { 0x2B };
+                let (code, data) = (u64::from(code), u64::from(data));
                 let stack = self.target(8);
-                let code = u64::from(self.random.pick(&SELECTORS));
-                let data = u64::from(self.random.pick(&[0x2Bu16, 0x2B, 0x2B, 0x2B, 0x28, 0, 0x18, 0x33]));
                 let flags = flags & !rflags::TF;
                 let frame: Vec<u64> = if self.instruction.mnemonic() == Mnemonic::Retf {
                     vec![target, code]

@@ -3,9 +3,11 @@
 
 mod encode;
 mod fill;
+mod vector;
 
 pub use encode::encode;
 pub use fill::fill;
+pub use vector::vector;
 
 use iced_x86::{Decoder, DecoderOptions, Instruction};
 
