@@ -16,6 +16,7 @@ use crate::block::{BlockKey, Handler, Op};
 use crate::cpu::{CodeSize, Cpu};
 use crate::execute;
 use crate::mmu::host;
+use crate::model::Vendor;
 
 /// Most instructions in a block.
 const MOST_INSTRUCTIONS: usize = 48;
@@ -24,8 +25,15 @@ pub(crate) const MOST_OPERATIONS: usize = 2 * MOST_INSTRUCTIONS + 2;
 /// Bytes looked at for a block.
 const WINDOW: usize = 384;
 
-/// Of the reserved NOPs, those that CET and MPX took are NOPs still: neither is offered.
-const OPTIONS: u32 = DecoderOptions::FORCE_RESERVED_NOP;
+/// What the decoder would read otherwise. Of the reserved NOPs, those that CET and MPX took are NOPs still: neither is offered. And in 64-bit mode AMD's
+/// processors heed 66 before near branches, Intel's do not.
+pub(crate) fn options(cpu: &Cpu) -> u32 {
+    let vendor = match cpu.vendor {
+        Vendor::Amd => DecoderOptions::AMD,
+        Vendor::Intel => DecoderOptions::NONE,
+    };
+    DecoderOptions::FORCE_RESERVED_NOP | vendor
+}
 
 fn bitness(cpu: &Cpu) -> u32 {
     match cpu.mode().code_size() {
@@ -82,7 +90,7 @@ pub(crate) fn single(cpu: &mut Cpu, bytes: &[u8], offset: u16) -> *const Op {
 
 /// Whether the bytes are the beginning of an instruction, but not all of it.
 pub(crate) fn needs_more(cpu: &Cpu, bytes: &[u8]) -> bool {
-    let mut decoder = Decoder::with_ip(bitness(cpu), bytes, 0, OPTIONS);
+    let mut decoder = Decoder::with_ip(bitness(cpu), bytes, 0, options(cpu));
     let mut instruction = Instruction::default();
     decoder.decode_out(&mut instruction);
     bytes.len() < 15 && decoder.last_error() == DecoderError::NoMoreBytes
@@ -97,7 +105,7 @@ fn decode(
     operations: &mut Vec<Op>,
     transient: bool,
 ) -> Option<u32> {
-    let mut decoder = Decoder::with_ip(bitness(cpu), bytes, offset.into(), OPTIONS);
+    let mut decoder = Decoder::with_ip(bitness(cpu), bytes, offset.into(), options(cpu));
     let mut instruction = Instruction::default();
     let mut count = 0u8;
     let mut at = offset;

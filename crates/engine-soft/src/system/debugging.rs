@@ -2,7 +2,7 @@
 //! Debug registers, breakpoints and single step (SDM 3B 17.2, 17.3).
 
 use engine::DebugRegisters;
-use iced_x86::{Decoder, DecoderOptions, Instruction, InstructionInfoFactory, OpAccess, Register};
+use iced_x86::{Decoder, Instruction, InstructionInfoFactory, OpAccess, Register};
 use x86::control::{BreakpointCondition, Dr7};
 use x86::exception::Exception;
 
@@ -76,6 +76,7 @@ pub(super) fn write(cpu: &mut Cpu, instruction: &Instruction) -> Result<Next, St
 pub fn before_step(cpu: &mut Cpu) -> Result<(), Raised> {
     let debug = cpu.debug();
     cpu.data_breakpoints_met = 0;
+    cpu.holds_trap = false;
     if debug.dr7 & 0xFF == 0 {
         return Ok(());
     }
@@ -111,7 +112,7 @@ fn data_breakpoints(cpu: &mut Cpu) -> u64 {
         CodeSize::Bits64 => 64,
     };
     let instruction =
-        &Decoder::with_ip(bits, &bytes[..length.into()], cpu.rip, DecoderOptions::NONE).decode();
+        &Decoder::with_ip(bits, &bytes[..length.into()], cpu.rip, crate::decode::options(cpu)).decode();
     let mut factory = InstructionInfoFactory::new();
     let mut bits = 0;
     for used in factory.info(instruction).used_memory() {
@@ -157,6 +158,7 @@ pub fn after_step(cpu: &mut Cpu, before: u64) -> Option<Raised> {
         cpu.set_rflags(cpu.rflags() & !rflags::RF);
     }
     let met = std::mem::take(&mut cpu.data_breakpoints_met);
-    let bits = met | if before & rflags::TF != 0 { SINGLE_STEP } else { 0 };
+    let traps = before & rflags::TF != 0 && !std::mem::take(&mut cpu.holds_trap);
+    let bits = met | if traps { SINGLE_STEP } else { 0 };
     (bits != 0).then(|| debug_exception(bits))
 }

@@ -7,7 +7,7 @@ use x86::paging::{AccessKind, Privilege};
 use x86::segment::SegmentAttributes;
 use x86::tss::tss32;
 
-use crate::cpu::{Cpu, segment_of};
+use crate::cpu::{Cpu, memory_segment, segment_of};
 use crate::stop::{Next, Stop};
 
 /// Checks that the current code may access `size` ports from `port` on.
@@ -123,7 +123,7 @@ pub(super) fn output_string(cpu: &mut Cpu, instruction: &Instruction) -> Result<
     }
     let port = cpu.register(Register::DX) as u16;
     require_permission(cpu, port, size as u8)?;
-    let segment = segment_of(instruction.memory_segment());
+    let segment = segment_of(memory_segment(instruction, cpu.mode().is_64()));
     let linear = cpu.linear(segment, masked(cpu.gpr(Gpr::Rsi), width), size, AccessKind::Read)?;
     let value = cpu.read(linear, size, cpu.privilege())?;
     let rep = repeats(instruction);
