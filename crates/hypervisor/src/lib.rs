@@ -31,6 +31,9 @@ mod synthetic_timer;
 mod trace;
 mod vp;
 
+#[cfg(test)]
+mod tests;
+
 pub use crash::CrashReport;
 pub use enlightenment::{Enlightenment, Enlightenments, Offer};
 pub use partition::{CreateError, InterruptController, MAX_VPS, MsrHandler, Partition, PartitionConfig};

@@ -12,9 +12,6 @@ mod run;
 mod shared;
 pub(crate) mod state;
 
-#[cfg(test)]
-mod tests;
-
 use std::sync::Arc;
 
 use engine::{EngineVp, Resume, RunLimits};
