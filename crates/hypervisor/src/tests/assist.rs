@@ -109,6 +109,20 @@ fn only_the_highest_of_nested_interrupts_is_assisted() {
     assert_eq!(in_service(&lab), None);
 }
 
+/// B10.029: one that cannot be assisted takes the assist from the one below.
+#[test]
+fn a_nested_interrupt_that_needs_an_eoi_takes_the_assist_away() {
+    let mut lab = lab();
+    request(&lab, 0x50, false);
+    assert_eq!(lab.interrupts(0), [0x50]);
+    request(&lab, 0x60, true);
+    assert_eq!(lab.interrupts(0), [0x60]);
+    assert!(!end(&mut lab));
+    assert_eq!(in_service(&lab), Some(0x50));
+    assert!(!end(&mut lab));
+    assert_eq!(in_service(&lab), None);
+}
+
 /// B10.030: an EOI the usual way still works, and the page can go at any time.
 #[test]
 fn the_usual_eoi_works_beside_the_assist() {

@@ -64,10 +64,19 @@ fn processors_start_by_init_and_start_up() {
     // VP 1 goes to sleep.
     lab.engine.push(1, ExitReason::Halt);
     assert_eq!(lab.vps[1].run(None), VpExit::Idle { until: None });
+    let mut registers = lab.vps[1].registers().save();
+    (registers.msrs.star, registers.control.xcr0, registers.xsave.0[160]) = (5, 7, 9);
+    lab.vps[1].registers().restore(&registers);
     // INIT, then start-up at 0x9A000, as Linux sends them.
     lab.write_msr(0, msr::ICR, 1 << 56 | 0x4500).unwrap();
     assert_eq!(lab.vps[1].run(None), VpExit::Idle { until: None }, "waits for start-up");
-    assert_eq!(lab.vps[1].registers().rip(), 0xFFF0);
+    let after = lab.vps[1].registers().save();
+    assert_eq!((after.rip, after.control.efer, after.control.cr0), (0xFFF0, 0, 0x10));
+    assert_eq!(
+        (after.msrs.star, after.control.xcr0, after.xsave.0[160]),
+        (5, 7, 9),
+        "INIT leaves these alone"
+    );
     lab.partition.deliver(fixed(0x40, 1));
     assert_eq!(lab.vps[1].run(None), VpExit::Idle { until: None }, "interrupts do not start it");
     lab.write_msr(0, msr::ICR, 1 << 56 | 0x469A).unwrap();

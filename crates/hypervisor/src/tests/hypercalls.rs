@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Hypercalls from the exit to their effect: legality, flushes, interrupts (TLFS 3, 9.4, 10.5).
 
+use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use engine::{ExitReason, SegmentName};
 use tlfs::hypercall::CallCode;
@@ -189,7 +191,40 @@ fn cluster_interrupts_reach_their_vps() {
     assert_eq!([lab.interrupts(5), lab.interrupts(65), lab.interrupts(1)], [vec![0x41], vec![0x41], vec![]]);
 }
 
-/// B09.021 with threads: when the call returns, the target does not run what it ran before. Both flush each other at once, and neither
+/// B09.021 with threads: a call does not return while its target still runs what it ran before.
+#[test]
+fn a_flush_waits_for_a_target_in_guest_code() {
+    let mut lab = lab(2);
+    put(&lab, &[0, ALL_SPACES, 0b10]);
+    let inside = Arc::new(Barrier::new(2));
+    let (leave, returned) = (Arc::new(AtomicBool::new(false)), AtomicBool::new(false));
+    let (barrier, go) = (Arc::clone(&inside), Arc::clone(&leave));
+    lab.engine.push_with(1, ExitReason::Port(END), move |_| {
+        barrier.wait();
+        while !go.load(Ordering::SeqCst) {
+            std::thread::yield_now();
+        }
+    });
+    lab.engine.push_with(0, ExitReason::Hypercall(HypercallInstruction::Vmcall), |state| {
+        state.gprs[Gpr::Rcx as usize] = 2;
+        state.gprs[Gpr::Rdx as usize] = INPUT;
+    });
+    lab.engine.push(0, ExitReason::Port(END));
+    let (caller, target) = lab.vps.split_at_mut(1);
+    std::thread::scope(|scope| {
+        scope.spawn(|| assert_eq!(target[0].run(None), VpExit::Port(END)));
+        inside.wait();
+        scope.spawn(|| {
+            assert_eq!(caller[0].run(None), VpExit::Port(END));
+            returned.store(true, Ordering::SeqCst);
+        });
+        std::thread::sleep(Duration::from_millis(50));
+        assert!(!returned.load(Ordering::SeqCst), "the target is still in guest code");
+        leave.store(true, Ordering::SeqCst);
+    });
+}
+
+/// B09.021 with threads: both flush each other at once, and neither
 /// waits for ever.
 #[test]
 fn two_vps_that_flush_each_other_both_get_on() {

@@ -61,6 +61,9 @@ fn overlays_refuse_what_they_do_not_allow() {
     assert_eq!(lab.answer(0, access(PAGE + 3, MemoryAccessKind::Write(0))), Err(Gp));
     let deeds = lab.play(0, access(Lab::message_page(0), MemoryAccessKind::Execute));
     assert_eq!(deeds, [Deed::Resumed(Resume::Inject(Event::MACHINE_CHECK))]);
+    lab.write_msr(0, msr::REFERENCE_TSC, 0x7001).unwrap();
+    let deeds = lab.play(0, access(0x7008, MemoryAccessKind::Write(0)));
+    assert_eq!(deeds, [Deed::Resumed(Resume::Inject(Event::MACHINE_CHECK))]);
     // Guest memory that is protected is the host's affair.
     lab.engine.push(0, access(0x9000, MemoryAccessKind::Write(5)));
     assert!(matches!(lab.vps[0].run(None), VpExit::Memory(access) if access.gpa == 0x9000));

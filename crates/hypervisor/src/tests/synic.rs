@@ -173,6 +173,15 @@ fn auto_eoi_leaves_nothing_in_service() {
     }
 }
 
+/// Two that leave nothing in service come one behind the other.
+#[test]
+fn auto_eoi_interrupts_do_not_hold_each_other_back() {
+    let mut lab = lab(1, 1 << 17);
+    lab.write_msr(0, msr::SINT9, 1 << 17 | 0xB1).unwrap();
+    assert!(lab.partition.set_sint(0, sint(SINT)) && lab.partition.set_sint(0, sint(9)));
+    assert_eq!(lab.interrupts(0), [0xB1, VECTOR]);
+}
+
 /// B11.025, B11.054, B11.063: only a flag that was clear interrupts; flags count from the port's first and end with its last.
 #[test]
 fn an_event_interrupts_once() {
@@ -215,7 +224,15 @@ fn a_queued_message_survives_a_disabled_page() {
     lab.write_msr(0, msr::SIMP, 0).unwrap();
     lab.write_msr(0, msr::EOM, 0).unwrap();
     lab.write_msr(0, msr::SIMP, 0x3_0001).unwrap();
-    assert_eq!(lab.read_u32(0x3_0000 + 256 * u64::from(SINT) + 16), 2);
+    let slot = 0x3_0000 + 256 * u64::from(SINT);
+    assert_eq!(lab.read_u32(slot + 16), 2);
+    post(&mut lab, 0, CONNECTION, 3);
+    lab.write_u32(slot, 0);
+    lab.write_msr(0, msr::SCONTROL, 0).unwrap();
+    lab.write_msr(0, msr::EOM, 0).unwrap();
+    assert_eq!(lab.read_u32(slot), 0);
+    lab.write_msr(0, msr::SCONTROL, 1).unwrap();
+    assert_eq!(lab.read_u32(slot + 16), 3);
 }
 
 /// B11.048, B11.050: the page is the VP's: it hides memory, keeps its contents when it moves, and gives back what it hid.

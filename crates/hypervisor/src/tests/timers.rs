@@ -88,6 +88,11 @@ fn a_timer_whose_message_waits_sends_no_second() {
     lab.write_msr(0, msr::EOM, 0).unwrap();
     assert_eq!(timer_slot(&lab, 2), (0, 10_000, 50_000));
     assert_eq!(lab.interrupts(0), [0xF1]);
+    lab.write_msr(0, msr::EOI, 0).unwrap();
+    lab.free_slot(0, 2);
+    lab.advance(10_000);
+    assert_eq!(lab.interrupts(0), [0xF1], "it goes on");
+    assert_eq!(lab.slot(0, 2).0, 0x8000_0010);
     lab.write_msr(0, msr::STIMER0_CONFIG, 0).unwrap();
     lab.free_slot(0, 2);
     lab.write_msr(0, msr::EOM, 0).unwrap();

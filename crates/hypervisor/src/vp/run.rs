@@ -210,8 +210,10 @@ impl Vp {
                 let mut state = self.shared().state();
                 let vtl = state.vtl(vtl);
                 vtl.settle_eoi_assist();
-                // An EOI is a chance for messages that wait for their slots (TLFS 11.4).
-                vtl.rescan(partition.reference_time().at(partition.clock().now()));
+                if vtl.synic.queued() != 0 {
+                    // An EOI is a chance for messages that wait for their slots (TLFS 11.4).
+                    vtl.rescan(partition.reference_time().at(partition.clock().now()));
+                }
                 drop(state);
                 if let (Some(vector), Some(controller)) = (level_triggered, partition.interrupt_controller())
                 {

@@ -42,7 +42,7 @@ pub(crate) struct VpState {
     pub(crate) run_state: RunState,
     pub(crate) nmi: bool,
     pub(crate) init: bool,
-    /// Page number of a start-up IPI that the VP was waiting for.
+    /// Page number of a start-up IPI, which counts only if the VP waits for one.
     pub(crate) start_up: Option<u8>,
     pub(crate) flush: PendingFlush,
     vtls: [VtlState; VTL_COUNT],
@@ -93,12 +93,7 @@ impl VpState {
                 self.init = true;
                 self.start_up = None;
             }
-            Delivery::StartUp(page) => {
-                if !self.init && self.run_state != RunState::WaitForStartUp {
-                    return false;
-                }
-                self.start_up = Some(page);
-            }
+            Delivery::StartUp(page) => self.start_up = Some(page),
         }
         true
     }
@@ -275,7 +270,7 @@ impl VtlState {
             expirations = self.expire_timers(reference.at(now));
             self.timers_changed(reference);
         }
-        if self.synic.queued() == 0 {
+        if self.synic.queued() == 0 || !self.synic.takes_messages() {
             self.retry_due = None;
         } else if self.retry_due.is_none_or(|due| now >= due) {
             self.rescan(reference.at(now));
