@@ -31,6 +31,19 @@ fn end(lab: &mut Lab) -> bool {
     skipped
 }
 
+/// A write of the EOI register in the local APIC's page.
+fn eoi_by_page() -> engine::ExitReason {
+    engine::ExitReason::Memory(engine::MemoryAccess {
+        gpa: 0xFEE0_00B0,
+        gva: None,
+        size: 4,
+        kind: engine::MemoryAccessKind::Write(0),
+        cause: engine::MemoryExitCause::Unmapped,
+        page_walk: false,
+        user: false,
+    })
+}
+
 fn in_service(lab: &Lab) -> Option<u8> {
     let mut state = lab.partition.vp(0).state();
     let vtl = state.vtl(Vtl::VTL0);
@@ -131,6 +144,17 @@ fn the_usual_eoi_works_beside_the_assist() {
     assert_eq!(lab.interrupts(0), [0x50]);
     lab.write_msr(0, msr::EOI, 0).unwrap();
     assert_eq!((in_service(&lab), lab.read_u32(PAGE)), (None, 0));
+    // By the register page, and by the x2APIC register.
+    request(&lab, 0x50, false);
+    assert_eq!(lab.interrupts(0), [0x50]);
+    lab.answer(0, eoi_by_page()).unwrap();
+    assert_eq!((in_service(&lab), lab.read_u32(PAGE)), (None, 0));
+    lab.write_msr(0, 0x1B, 0xFEE0_0D00).unwrap();
+    request(&lab, 0x50, false);
+    assert_eq!(lab.interrupts(0), [0x50]);
+    lab.write_msr(0, 0x80B, 0).unwrap();
+    assert_eq!((in_service(&lab), lab.read_u32(PAGE)), (None, 0));
+
     request(&lab, 0x50, false);
     assert_eq!(lab.interrupts(0), [0x50]);
     lab.write_msr(0, msr::VP_ASSIST_PAGE, 0).unwrap();

@@ -32,6 +32,7 @@ fn a_halted_vp_wakes_for_what_it_can_take() {
     assert_eq!(lab.vps[0].run(None), VpExit::Idle { until: None });
     lab.partition.pulse_nmi();
     assert!(lab.pass(0).contains(&Deed::Injected(Event::Nmi)), "an NMI wakes whatever IF is");
+    assert!(lab.pass(0).is_empty(), "once");
 }
 
 /// B07.006: GUEST_IDLE ends when an interrupt arrives even with interrupts off; the interrupt stays pending.
@@ -90,6 +91,40 @@ fn processors_start_by_init_and_start_up() {
     assert_eq!(lab.vps[1].registers().segment(SegmentName::Cs).base, 0x9_A000);
     assert_eq!(lab.read_msr(0, 0x1B), Ok(0xFEE0_0900));
     assert_eq!(lab.read_msr(1, 0x1B), Ok(0xFEE0_0800));
+}
+
+/// A start-up IPI that was sent before INIT does not count after it.
+#[test]
+fn init_forgets_an_earlier_start_up() {
+    let mut lab = Lab::new(2);
+    lab.write_msr(0, msr::ICR, 1 << 56 | 0x469A).unwrap();
+    lab.write_msr(0, msr::ICR, 1 << 56 | 0x4500).unwrap();
+    assert_eq!(lab.vps[1].run(None), VpExit::Idle { until: None });
+}
+
+/// The register page is where IA32_APIC_BASE says, through INIT too, and nowhere in x2APIC mode.
+#[test]
+fn the_local_apic_page_moves() {
+    let mut lab = Lab::new(1);
+    let read = |gpa| {
+        ExitReason::Memory(engine::MemoryAccess {
+            gpa,
+            gva: None,
+            size: 4,
+            kind: engine::MemoryAccessKind::Read,
+            cause: engine::MemoryExitCause::Unmapped,
+            page_walk: false,
+            user: false,
+        })
+    };
+    lab.write_msr(0, 0x1B, 0xFD00_0900).unwrap();
+    assert_eq!(lab.answer(0, read(0xFD00_0030)), Ok(0x0005_0015));
+    lab.write_msr(0, msr::ICR, 0x4500).unwrap();
+    assert_eq!(lab.answer(0, read(0xFD00_0030)), Ok(0x0005_0015));
+    lab.write_msr(0, 0x1B, 0xFD00_0D00).unwrap();
+    assert_eq!(lab.read_msr(0, 0x803), Ok(0x0005_0015));
+    lab.engine.push(0, read(0xFD00_0030));
+    assert!(matches!(lab.vps[0].run(None), VpExit::Memory(_)));
 }
 
 /// VPs other than the first wait for start-up from the beginning.

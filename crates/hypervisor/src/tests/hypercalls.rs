@@ -185,6 +185,9 @@ fn cluster_interrupts_reach_their_vps() {
     assert_eq!(ipi(&mut lab, 0x11 << 32 | 0x40, 1), HvStatus::ACCESS_DENIED, "VTL 1");
     assert_eq!(ipi(&mut lab, 0x10 << 32 | 0x40, 2), HvStatus::SUCCESS, "VTL 0 by name");
     assert_eq!(lab.interrupts(1), [0x40]);
+    let mut without = Lab::with(1, Enlightenments::ALL.without(Enlightenment::ClusterIpi));
+    without.enable_hypercalls(0x5000);
+    assert_eq!(ipi(&mut without, 0x40, 1), HvStatus::INVALID_HYPERCALL_CODE);
     put(&lab, &[0x41, 0, 0b11, 1 << 5, 1 << 1]);
     let control = simple(CallCode::SEND_SYNTHETIC_CLUSTER_IPI_EX).with_variable_header_size(2);
     assert_eq!(lab.call(0, control, INPUT, 0), HvStatus::SUCCESS);

@@ -272,6 +272,8 @@ fn calls_refuse_what_they_must() {
     assert_eq!(signal(&mut lab, 0, 0x1234, 0), HvStatus::INVALID_CONNECTION_ID);
     assert_eq!(post(&mut lab, 0, 0x20, 0), HvStatus::INVALID_PORT_ID, "an event port");
     assert_eq!(signal(&mut lab, 0, CONNECTION, 0), HvStatus::INVALID_PORT_ID, "a message port");
+    let reserved = 0x20 | 1 << 48;
+    assert_eq!(lab.call(0, Lab::fast(CallCode::SIGNAL_EVENT), reserved, 0), HvStatus::INVALID_PARAMETER);
     let port = lab.partition.create_guest_port(PortKind::Message, VpIndex(7), sint(SINT)).unwrap();
     lab.partition.connect(0x30, &port).unwrap();
     assert_eq!(post(&mut lab, 0, 0x30, 0), HvStatus::INVALID_VP_INDEX);

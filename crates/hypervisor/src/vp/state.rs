@@ -271,6 +271,7 @@ impl VtlState {
             self.timers_changed(reference);
         }
         if self.synic.queued() == 0 || !self.synic.takes_messages() {
+            // When both are given again, the first look tries at once.
             self.retry_due = None;
         } else if self.retry_due.is_none_or(|due| now >= due) {
             self.rescan(reference.at(now));
