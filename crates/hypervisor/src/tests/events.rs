@@ -100,6 +100,7 @@ fn init_forgets_an_earlier_start_up() {
     lab.write_msr(0, msr::ICR, 1 << 56 | 0x469A).unwrap();
     lab.write_msr(0, msr::ICR, 1 << 56 | 0x4500).unwrap();
     assert_eq!(lab.vps[1].run(None), VpExit::Idle { until: None });
+    assert_eq!(lab.vps[1].registers().rip(), 0xFFF0, "where INIT left it");
 }
 
 /// The register page is where IA32_APIC_BASE says, through INIT too, and nowhere in x2APIC mode.

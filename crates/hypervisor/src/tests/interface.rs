@@ -214,22 +214,40 @@ fn run_time_counts_only_while_running() {
 #[test]
 fn a_reset_restores_the_beginning() {
     let mut lab = Lab::new(1);
+    lab.write_u32(Lab::message_page(0), 77);
     lab.enable_hypercalls(PAGE);
     lab.enable_synic(0);
     lab.write_msr(0, msr::SINT4, 0x40).unwrap();
+    // A timer whose message waits for its slot.
+    let arm = |lab: &mut Lab, count| {
+        lab.write_msr(0, msr::STIMER0_CONFIG, 4 << 16 | 8).unwrap();
+        lab.write_msr(0, msr::STIMER0_COUNT, count).unwrap();
+    };
+    lab.write_u32(Lab::message_page(0) + 4 * 256, 1);
+    arm(&mut lab, 1);
+    lab.advance(5);
+    lab.pass(0);
+    arm(&mut lab, 1000);
     lab.write_msr(0, msr::STIMER1_CONFIG, 8).unwrap();
     lab.write_msr(0, msr::REFERENCE_TSC, 0x7001).unwrap();
     lab.write_u32(Lab::message_page(0), 99);
     lab.partition.reset();
     lab.vps[0].reset();
     lab.start(0);
-    assert_eq!(lab.read_u32(Lab::message_page(0)), 0, "uncovered");
+    assert_eq!(lab.read_u32(Lab::message_page(0)), 77, "uncovered");
     for number in [msr::GUEST_OS_ID, msr::SCONTROL, msr::SIMP, msr::STIMER1_CONFIG, msr::REFERENCE_TSC] {
         assert_eq!(lab.read_msr(0, number), Ok(0), "{number:#x}");
     }
     assert_eq!(lab.read_msr(0, msr::SINT4), Ok(0x1_0000));
     lab.write_msr(0, msr::SIMP, Lab::message_page(0) | 1).unwrap();
     assert_eq!(lab.read_u32(Lab::message_page(0)), 0, "cleared");
+    lab.write_msr(0, msr::SCONTROL, 1).unwrap();
+    lab.advance(2000);
+    lab.pass(0);
+    assert_eq!(lab.slot(0, 4).0, 0, "the timer is disabled and its message is gone");
+    arm(&mut lab, 1);
+    lab.pass(0);
+    assert_eq!(lab.slot(0, 4).0, 0x8000_0010);
 }
 
 /// A host program's own registers come where nothing here serves the number, and only there.

@@ -83,6 +83,8 @@ fn a_busy_slot_makes_the_next_message_wait() {
     let mut lab = lab(1, 0);
     assert_eq!(post(&mut lab, 0, CONNECTION, 0x1111), HvStatus::SUCCESS);
     assert_eq!(lab.slot(0, SINT), (1, 8, false, 0x1111));
+    let sender = lab.read_u32(Lab::message_page(0) + 256 * u64::from(SINT) + 8);
+    assert_eq!(sender, 1, "the port, which is the first");
     assert_eq!(lab.interrupts(0), [VECTOR]);
     lab.write_msr(0, msr::EOI, 0).unwrap();
 
@@ -279,6 +281,10 @@ fn calls_refuse_what_they_must() {
     assert_eq!(post(&mut lab, 0, 0x30, 0), HvStatus::INVALID_VP_INDEX);
     lab.partition.delete_port(&port);
     assert_eq!(post(&mut lab, 0, 0x30, 0), HvStatus::INVALID_PORT_ID);
+    let kind = PortKind::Event { base_flag: 0, flag_count: 1 };
+    let event = lab.partition.create_guest_port(kind, VpIndex(0), sint(SINT)).unwrap();
+    lab.partition.delete_port(&event);
+    assert_eq!(event.signal_event(0), HvStatus::INVALID_PORT_ID);
     assert!(lab.partition.disconnect(0x30) && !lab.partition.disconnect(0x30));
     assert_eq!(post(&mut lab, 0, 0x30, 0), HvStatus::INVALID_CONNECTION_ID);
 
