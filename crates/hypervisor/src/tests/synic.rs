@@ -95,6 +95,12 @@ fn a_busy_slot_makes_the_next_message_wait() {
     lab.write_msr(0, msr::EOM, 0).unwrap();
     assert_eq!(lab.slot(0, SINT), (1, 8, false, 0x2222));
     assert_eq!(lab.interrupts(0), [VECTOR]);
+    let counts = lab.vps[0].statistics().unwrap();
+    assert_eq!((counts.messages(), counts.synic_interrupts(), counts.interrupts(VECTOR)), (2, 2, 2));
+    assert_eq!(counts.hypercalls(CallCode::POST_MESSAGE), 2);
+    let mut twice = counts.clone();
+    twice.add(&counts);
+    assert!(twice.to_string().contains("4  SynIC interrupts"), "{twice}");
 }
 
 /// B11.016, B11.017, B11.053: an EOI of the local APIC drains queues too, a second waiting message is announced, and a slot that is freed without a

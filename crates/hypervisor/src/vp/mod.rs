@@ -118,7 +118,7 @@ impl Vp {
         let mut state = self.shared().state();
         let vtl = state.vtl(Vtl::VTL0);
         statistics.eoi_assists = vtl.eoi_assist.used();
-        (statistics.messages, statistics.event_flags) = vtl.synic.delivered();
+        statistics.synic = vtl.synic.counts();
         Some(statistics)
     }
 

@@ -205,7 +205,12 @@ impl VtlState {
     // The SynIC.
 
     fn raise(&mut self, interrupt: Option<SintInterrupt>) -> bool {
-        interrupt.is_some_and(|SintInterrupt { vector, auto_eoi }| self.request(vector, false, auto_eoi))
+        let Some(SintInterrupt { vector, auto_eoi }) = interrupt else { return false };
+        let raised = self.request(vector, false, auto_eoi);
+        if raised {
+            self.synic.count_interrupt();
+        }
+        raised
     }
 
     /// Raises the interrupt of a source, with nothing to deliver.
