@@ -21,7 +21,8 @@ enum Take {
     LeadingNumber,
     /// The members of a structure that have an offset, as `Name@8`; of several revisions those of the one in use.
     Members,
-    /// The fields of a word, as `Name@low:width`, if the cell gives all of them.
+    /// The fields of a word, as `Name@low:width`, if the cell gives all of them; or the values of an enumeration, as
+    /// `Name=value`.
     Bits,
     /// The last number in it: of two revisions of a size, the one in use.
     LastNumber,
@@ -64,7 +65,7 @@ const TABLES: &[Table] = &[
         file: "hypercalls.tsv",
         columns: &[
             ("code", Take::All),
-            ("name", Take::All),
+            ("name", Take::BeforeRemark),
             ("class", Take::BeforeRemark),
             ("tlfs_section", Take::BeforeRemark),
             ("appA_rep", Take::All),
@@ -123,7 +124,7 @@ const TABLES: &[Table] = &[
     Table {
         file: "whp.tsv",
         columns: &[
-            ("kind", Take::All),
+            ("kind", Take::BeforeRemark),
             ("dll", Take::All),
             ("name", Take::All),
             ("value_or_signature", Take::Number),
@@ -197,7 +198,7 @@ impl Take {
                 if rest.is_empty() || rest.starts_with(' ') { number } else { "" }
             }
             Take::Members => return members(cell).join(" "),
-            Take::Bits => return bits(cell).unwrap_or_default().join(" "),
+            Take::Bits => return bits(cell).or_else(|| values(cell)).unwrap_or_default().join(" "),
             Take::LastNumber => cell
                 .split(|character: char| !character.is_ascii_digit())
                 .rfind(|digits| !digits.is_empty())
@@ -220,12 +221,7 @@ fn members(cell: &str) -> Vec<&str> {
 /// `Name@low:width` for each field of a word, which is written either as `Name:width` from bit 0 upwards or as
 /// `high:low Name`. Nothing if the fields do not fill a word: then the cell says something else, too.
 fn bits(cell: &str) -> Option<Vec<String>> {
-    let mut text = cell.to_owned();
-    while let Some((start, end)) =
-        text.find('(').and_then(|start| Some((start, start + text[start..].find(')')?)))
-    {
-        text.replace_range(start..=end, "");
-    }
+    let text = without_remarks(cell);
     let (mut fields, mut next, mut total) = (Vec::new(), 0u32, 0u32);
     for part in text.split([',', ';']).map(str::trim) {
         let (name, low, width) = match part.split_once(' ') {
@@ -244,6 +240,23 @@ fn bits(cell: &str) -> Option<Vec<String>> {
         fields.push(format!("{name}@{low}:{width}"));
     }
     ([8, 16, 32, 64].contains(&total) && next == total).then_some(fields)
+}
+
+/// `Name=value` for each value of an enumeration. Nothing if the cell says something else, too.
+fn values(cell: &str) -> Option<Vec<String>> {
+    let value = |part: &str| {
+        let (name, value) = part.trim().split_once([' ', '='])?;
+        let named = name.starts_with(|first: char| first.is_ascii_alphabetic());
+        (named && is_number(value)).then(|| format!("{name}={value}"))
+    };
+    without_remarks(cell).split(',').map(value).collect()
+}
+
+/// The text without what stands in parentheses.
+fn without_remarks(text: &str) -> String {
+    let (before, remarks) = text.split_once('(').unwrap_or((text, ""));
+    let after = remarks.split('(').filter_map(|remark| Some(remark.split_once(')')?.1));
+    before.to_owned() + &after.collect::<String>()
 }
 
 fn is_number(text: &str) -> bool {
@@ -272,6 +285,8 @@ mod tests {
         assert_eq!(Take::Bits.from("A:1, B:7 (8 before)"), "A@0:1 B@1:7");
         assert_eq!(Take::Bits.from("7:1 Rest; 0 First"), "Rest@1:7 First@0:1");
         assert_eq!(Take::Bits.from("A:1, and others"), "");
+        assert_eq!(Take::Bits.from("First 1, Second 4 (later Third 5)"), "First=1 Second=4");
+        assert_eq!(Take::Bits.from("First=0, All=1"), "First=0 All=1");
     }
 
     #[test]

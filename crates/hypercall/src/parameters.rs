@@ -27,12 +27,24 @@ pub(crate) struct Frame<'a, R> {
 ///
 /// For tracing; [`dispatch`](crate::dispatch) reads it itself.
 pub fn control_word<R: Registers>(registers: &R) -> Option<InputValue> {
-    let control = match registers.mode() {
-        CallerMode::Bits64 => registers.general(Register::Rcx),
-        CallerMode::Bits32 => pair(registers, Register::Rdx, Register::Rax),
-        CallerMode::Illegal => return None,
-    };
-    Some(InputValue::from_bits(control))
+    Some(read_control(registers, is_wide(registers)?))
+}
+
+/// Whether the caller is a 64-bit one; `None` where calls are #UD.
+fn is_wide<R: Registers>(registers: &R) -> Option<bool> {
+    match registers.mode() {
+        CallerMode::Bits64 => Some(true),
+        CallerMode::Bits32 => Some(false),
+        CallerMode::Illegal => None,
+    }
+}
+
+fn read_control<R: Registers>(registers: &R, wide: bool) -> InputValue {
+    InputValue::from_bits(if wide {
+        registers.general(Register::Rcx)
+    } else {
+        pair(registers, Register::Rdx, Register::Rax)
+    })
 }
 
 /// A 64-bit value in two 32-bit registers.
@@ -43,8 +55,8 @@ fn pair<R: Registers>(registers: &R, high: Register, low: Register) -> u64 {
 impl<'a, R: Registers> Frame<'a, R> {
     /// The frame and its control word; `None` where hypercalls are #UD.
     pub(crate) fn new(registers: &'a mut R) -> Option<(Self, InputValue)> {
-        let control = control_word(registers)?;
-        let wide = registers.mode() == CallerMode::Bits64;
+        let wide = is_wide(registers)?;
+        let control = read_control(registers, wide);
         Some((Self { registers, wide }, control))
     }
 

@@ -11,8 +11,8 @@ use hypercall::calls::{
     NotifyLongSpinWait, PostMessage, SendSyntheticClusterIpi, SendSyntheticClusterIpiEx, SignalEvent,
 };
 use hypercall::{
-    CallerMode, Guest, GuestMemory, HandleRep, HandleSimple, Handler, Offered, Outcome, ProcessorSet,
-    Register, Registers, RepStop, Stop,
+    CallDescription, CallerMode, Guest, GuestMemory, HandleRep, HandleSimple, Handler, Offered, Outcome,
+    ProcessorSet, Register, Registers, RepStop, Role, Stop,
 };
 use memory::{AccessError, AccessErrorCause, PAGE_SHIFT, Rights, Space, ViewId};
 use tlfs::HvStatus;
@@ -308,6 +308,12 @@ fn extended_run(range: ExtendedGvaRange) -> (u64, u64) {
 /// Whether bits 63 to 56 are alike: with five levels of paging that is an address, with four it may be.
 fn is_canonical(gva: u64) -> bool {
     matches!((gva as i64) >> 56, 0 | -1)
+}
+
+/// The hypercalls that are served, with the privileges that they need.
+#[must_use]
+pub fn served_calls() -> &'static [CallDescription] {
+    <Guest as Role<Calls<'static>>>::CALLS
 }
 
 impl Handler for Calls<'_> {

@@ -34,6 +34,7 @@ mod vp;
 #[cfg(test)]
 mod tests;
 
+pub use calls::served_calls;
 pub use crash::CrashReport;
 pub use enlightenment::{Enlightenment, Enlightenments, Offer};
 pub use partition::{CreateError, InterruptController, MAX_VPS, MsrHandler, Partition, PartitionConfig};

@@ -36,6 +36,9 @@ const DE_CFG: u64 = 1 << 1;
 /// AMD OS visible workarounds: the length of the list, and the list. Empty: this processor has no errata to work around.
 const OSVW_ID_LENGTH: u32 = 0xC001_0140;
 const OSVW_STATUS: u32 = 0xC001_0141;
+/// AMD NB_CFG: guests of the vendor switch EnableCf8ExtCfg on without asking, for a PCI bus that they may then not find.
+const NB_CFG: u32 = 0xC001_001F;
+const NB_CFG_DEFINED: u64 = 1 << 46;
 /// IA32_FEATURE_CONTROL: locked with nothing enabled.
 const FEATURE_CONTROL_LOCKED: u64 = 1;
 
@@ -49,6 +52,7 @@ pub(crate) struct ProcessorMsrs {
     misc_enable: u64,
     syscfg: u64,
     hwcr: u64,
+    nb_cfg: u64,
 }
 
 /// Which fixed-range MTRR a number is.
@@ -81,6 +85,7 @@ impl ProcessorMsrs {
             misc_enable: MISC_ENABLE_RESET,
             syscfg: 0,
             hwcr: HWCR_RESET,
+            nb_cfg: 0,
         }
     }
 
@@ -106,6 +111,7 @@ impl ProcessorMsrs {
             (Vendor::Amd, msr::AMD_SYSCFG) => self.syscfg,
             (Vendor::Amd, msr::AMD_HWCR) => self.hwcr,
             (Vendor::Amd, msr::AMD_DE_CFG) => DE_CFG,
+            (Vendor::Amd, NB_CFG) => self.nb_cfg,
             (Vendor::Amd, OSVW_ID_LENGTH | OSVW_STATUS) => 0,
             _ => return None,
         })
@@ -162,6 +168,10 @@ impl ProcessorMsrs {
                 self.hwcr = value;
             }
             (Vendor::Amd, msr::AMD_DE_CFG) => require(value | DE_CFG == DE_CFG)?,
+            (Vendor::Amd, NB_CFG) => {
+                require(value & !NB_CFG_DEFINED == 0)?;
+                self.nb_cfg = value;
+            }
             _ => return Err(GeneralProtection),
         }
         Ok(())

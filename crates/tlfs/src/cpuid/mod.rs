@@ -137,7 +137,7 @@ mod tests {
         }
     }
 
-    /// B02: the two signatures a guest looks for.
+    /// B02.005, B02.006: the two signatures a guest looks for.
     #[test]
     fn signatures() {
         assert_eq!(INTERFACE_SIGNATURE, 0x3123_7648);

@@ -81,7 +81,7 @@ pub const FIRST_EXTENDED_CALL: u16 = 0x8001;
 mod tests {
     use super::*;
 
-    /// B03: where the fields of the two words lie, by the reading that guests in use follow.
+    /// B03.030, B03.046: where the fields of the two words lie, by the reading that guests in use follow.
     #[test]
     fn words() {
         let input = InputValue::new()

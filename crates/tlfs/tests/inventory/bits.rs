@@ -160,7 +160,8 @@ fn structures() {
         let (name, layout) = (row.get("name"), row.get("layout"));
         match declared.remove(name) {
             Some(fields) => compare_fields(name, layout, fields),
-            None => assert_eq!(layout, "", "no fields for {name}"),
+            // Values are the business of the test of enumerations.
+            None => assert!(layout.is_empty() || layout.contains('='), "no fields for {name}"),
         }
     }
     assert!(declared.is_empty(), "no row for {:?}", declared.keys());
