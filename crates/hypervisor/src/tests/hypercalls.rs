@@ -156,6 +156,28 @@ fn a_list_flush_names_pages() {
     assert_eq!(flushed(&mut lab, 1), ["All"]);
 }
 
+/// B03.009 to B03.011, B03.054: a long list gives way to interrupts with RIP on the call and the progress in RCX, and is then made again.
+#[test]
+fn a_long_list_gives_way_to_interrupts() {
+    let mut lab = lab(2);
+    put(&lab, &[&[0x1000, 0, 2][..], &[0x7000; 300]].concat());
+    let control = simple(CallCode::FLUSH_VIRTUAL_ADDRESS_LIST).with_rep_count(300);
+    let rip = lab.vps[0].registers().rip();
+    lab.partition.vp(0).state().vtl(Vtl::VTL0).request(0x50, false, false);
+    let (_, deeds) = lab.call_with(0, move |state| {
+        state.gprs[Gpr::Rcx as usize] = control.into_bits();
+        state.gprs[Gpr::Rdx as usize] = INPUT;
+        state.rflags = 0x202;
+    });
+    assert_eq!(deeds, [Deed::Resumed(Resume::Retry), Deed::Injected(Event::Interrupt(0x50))]);
+    // The port access at the end of the script is three bytes long.
+    assert_eq!(lab.vps[0].registers().rip(), rip + 3);
+    let progress = InputValue::from_bits(lab.vps[0].registers().gpr(Gpr::Rcx));
+    assert_eq!(progress, control.with_rep_start_index(256));
+    let (result, _) = lab.call_with(0, |_| {});
+    assert_eq!((result.status(), result.reps_complete()), (HvStatus::SUCCESS, 300));
+}
+
 /// B09.030, B07.022, B07.023: sparse sets name VPs by bank.
 #[test]
 fn a_flush_takes_a_sparse_set() {

@@ -5,6 +5,7 @@ mod assist;
 mod events;
 mod hypercalls;
 mod interface;
+mod survival;
 mod synic;
 mod timers;
 
