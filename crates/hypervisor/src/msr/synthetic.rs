@@ -150,7 +150,7 @@ impl Vp {
         let effect = {
             let mut state = self.partition.vp(self.index).state();
             let vtl = state.vtl(self.active_vtl);
-            match number {
+            let effect = match number {
                 msr::EOI => {
                     within(value, u64::from(u32::MAX))?;
                     vtl.before_end_of_interrupt();
@@ -161,7 +161,9 @@ impl Vp {
                     vtl.apic.set_tpr(within(value, 0xFF)? as u8);
                     Effect::None
                 }
-            }
+            };
+            vtl.after_register_write(effect, self.partition.reference_time());
+            effect
         };
         self.apply_apic_effect(effect);
         Ok(())

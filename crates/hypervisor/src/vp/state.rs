@@ -12,7 +12,7 @@ use zerocopy::IntoBytes;
 use crate::eoi_assist::EoiAssist;
 use crate::flush::PendingFlush;
 use crate::local_apic::{
-    Acknowledged, Delivery, InterruptMessage, LocalApic, LocalApicConfig, PendingInterrupt,
+    Acknowledged, Delivery, Effect, InterruptMessage, LocalApic, LocalApicConfig, PendingInterrupt,
 };
 use crate::reference_time::ReferenceTime;
 use crate::synic::{Buffer, Delivered, InvalidSynicState, Message, SintIndex, SintInterrupt, Synic};
@@ -194,6 +194,13 @@ impl VtlState {
     /// Before the guest's EOI reaches the local APIC: an EOI that it left to the assist comes first, and the assist is over.
     pub(crate) fn before_end_of_interrupt(&mut self) {
         self.revoke_eoi_assist();
+    }
+
+    /// After a register of the local APIC was written: an EOI is a chance for messages that wait for their slots (TLFS 11.4).
+    pub(crate) fn after_register_write(&mut self, effect: Effect, reference: &ReferenceTime) {
+        if matches!(effect, Effect::EndOfInterrupt(_)) && self.synic.queued() != 0 {
+            self.rescan(reference.at(reference.clock().now()));
+        }
     }
 
     /// Writes HV_X64_MSR_VP_ASSIST_PAGE.
