@@ -165,7 +165,7 @@ impl Cpu {
         let op = match self.blocks.find(&key) {
             Some(op) => op,
             None => {
-                if !self.blocks.has_room(decode::MOST_OPERATIONS) {
+                if !self.blocks.make_room(decode::MOST_OPERATIONS) {
                     self.clear_blocks();
                     return self.find_block(step);
                 }
@@ -221,9 +221,6 @@ impl Cpu {
             let rest = linear.wrapping_add(length as u64);
             let rest = if self.is_long_mode() { rest } else { rest & 0xFFFF_FFFF };
             length += self.fetch(rest, &mut bytes[length..])?;
-        }
-        if !self.blocks.has_room(decode::MOST_OPERATIONS) {
-            self.clear_blocks();
         }
         Ok(decode::single(self, &bytes[..length], (linear & 0xFFF) as u16))
     }

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 use engine::Kick;
 use memory::{MemoryObject, ObjectId, SpaceObserver, StoreWatcher, ViewId};
 
-use crate::block::CodePlace;
+use crate::block::{CodePlace, touched_lines};
 
 /// Bit of the pending word: somebody kicked.
 pub(crate) const KICKED: u32 = 1;
@@ -78,12 +78,20 @@ impl Kick for VpShared {
     }
 }
 
+/// Who uses a page with code.
+#[derive(Default)]
+struct CodeUse {
+    /// How many processors hold blocks of it.
+    users: u32,
+    /// The lines of 64 bytes that any of their blocks may have been decoded from.
+    lines: u64,
+}
+
 /// All processors of an engine, and the pages that hold code of any of them.
 #[derive(Default)]
 pub(crate) struct Registry {
     vps: RwLock<Vec<Weak<VpShared>>>,
-    /// How many processors hold blocks of a page.
-    code_pages: Mutex<HashMap<CodePlace, u32>>,
+    code_pages: Mutex<HashMap<CodePlace, CodeUse>>,
     /// Objects of which stores are told to us.
     known_objects: Mutex<Vec<ObjectId>>,
 }
@@ -119,7 +127,7 @@ impl Registry {
                 object.add_watcher(Arc::downgrade(&watcher));
             }
         }
-        *lock(&self.code_pages).entry(place).or_default() += 1;
+        lock(&self.code_pages).entry(place).or_default().users += 1;
         object.watch(place.page);
         let tickets: Vec<_> = self
             .others(Some(own))
@@ -141,8 +149,8 @@ impl Registry {
     pub(crate) fn release(&self, place: CodePlace) -> bool {
         let mut pages = lock(&self.code_pages);
         match pages.get_mut(&place) {
-            Some(users) if *users > 1 => {
-                *users -= 1;
+            Some(code) if code.users > 1 => {
+                code.users -= 1;
                 false
             }
             Some(_) => {
@@ -153,8 +161,17 @@ impl Registry {
         }
     }
 
-    /// Tells all processors but `own` of a store to a page, if any of them holds code of it.
+    /// Notes that blocks may depend on lines of a claimed page.
+    pub(crate) fn note_lines(&self, place: CodePlace, lines: u64) {
+        lock(&self.code_pages).entry(place).or_default().lines |= lines;
+    }
+
+    /// Tells all processors but `own` of a store to a page, if any of them may hold blocks of those bytes.
     pub(crate) fn tell_store(&self, place: CodePlace, offset: u32, size: u32, own: Option<&VpShared>) {
+        let lines = lock(&self.code_pages).get(&place).map_or(0, |code| code.lines);
+        if lines & touched_lines(offset, size) == 0 {
+            return;
+        }
         for vp in self.others(own) {
             vp.post(Notice::Stored { place, offset, size });
         }

@@ -7,13 +7,14 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use engine::{Capabilities, Clock, CpuidResult, Engine, EngineError, EngineVp, HostClock, VpGroup};
 use memory::{Space, SpaceObserver};
 
+use crate::block::ChunkBudget;
 use crate::cpu::Parts;
 use crate::model::Model;
 use crate::shared::{Registry, SpaceMembers, VpShared};
 use crate::vp::SoftVp;
 
 /// Memory that blocks of all processors together may take.
-const BLOCK_BYTES: usize = 64 << 20;
+const BLOCK_BYTES: usize = 48 << 20;
 /// Most processors in a group.
 const MOST_VPS: u32 = 64;
 
@@ -21,13 +22,18 @@ const MOST_VPS: u32 = 64;
 pub struct SoftEngine {
     model: Arc<Model>,
     registry: Arc<Registry>,
+    chunks: Arc<ChunkBudget>,
 }
 
 impl SoftEngine {
     /// An engine with processors of a model.
     #[must_use]
     pub fn new(model: Model) -> Self {
-        Self { model: Arc::new(model), registry: Arc::default() }
+        Self {
+            model: Arc::new(model),
+            registry: Arc::default(),
+            chunks: Arc::new(ChunkBudget::new(BLOCK_BYTES)),
+        }
     }
 }
 
@@ -60,6 +66,7 @@ impl Engine for SoftEngine {
         Ok(Box::new(SoftGroup {
             model: Arc::clone(&self.model),
             registry: Arc::clone(&self.registry),
+            chunks: Arc::clone(&self.chunks),
             space: Arc::clone(space),
             clock: Arc::new(HostClock::new()),
             members,
@@ -72,6 +79,7 @@ impl Engine for SoftEngine {
 struct SoftGroup {
     model: Arc<Model>,
     registry: Arc<Registry>,
+    chunks: Arc<ChunkBudget>,
     space: Arc<Space>,
     clock: Arc<HostClock>,
     members: Arc<SpaceMembers>,
@@ -90,9 +98,9 @@ impl VpGroup for SoftGroup {
         }
         let shared: Arc<VpShared> = Arc::default();
         let parts = Parts {
-            // The first processors are the ones that there are in most groups.
-            block_bytes: (BLOCK_BYTES / (number as usize + 2)).max(2 << 20),
+            chunks: Arc::clone(&self.chunks),
             offered: self.model.extensions(),
+            efer_optional: self.model.efer_optional(),
             shared: Arc::clone(&shared),
             registry: Arc::clone(&self.registry),
         };

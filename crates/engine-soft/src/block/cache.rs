@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use iced_x86::Instruction;
 use memory::ObjectId;
@@ -13,8 +14,8 @@ use crate::cpu::Mode;
 use crate::host_execution::Stub;
 use crate::system::SlowInstruction;
 
-/// Operations in a chunk of the arena (2 MiB).
-const CHUNK: usize = 65_536;
+/// Operations in a chunk of the arena (512 KiB).
+const CHUNK: usize = 16_384;
 /// Granularity of [`CodePage::lines`], in bytes.
 const LINE: u32 = 64;
 /// `immediate` of the slow instruction of the transient block.
@@ -75,8 +76,6 @@ struct CodePage {
     blocks: Vec<BlockRecord>,
     /// Which lines of 64 bytes hold bytes that blocks were decoded from.
     lines: u64,
-    /// Stores that hit no block.
-    idle_stores: u32,
 }
 
 /// What is decoded beside operations.
@@ -86,11 +85,30 @@ pub(crate) struct SlowEntry {
     pub(crate) instruction: Instruction,
 }
 
+/// The chunks that the block caches of all processors may take together. Each may take one beyond.
+#[derive(Debug)]
+pub(crate) struct ChunkBudget(AtomicUsize);
+
+impl ChunkBudget {
+    /// A budget of so many bytes of operations.
+    pub(crate) const fn new(bytes: usize) -> Self {
+        Self(AtomicUsize::new(bytes / (CHUNK * size_of::<Op>())))
+    }
+
+    fn take(&self) -> bool {
+        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok()
+    }
+
+    fn give_back(&self, chunks: usize) {
+        self.0.fetch_add(chunks, Ordering::Relaxed);
+    }
+}
+
 pub(crate) struct BlockCache {
     chunks: Vec<Box<[Op]>>,
     /// Operations used in the last chunk.
     used: usize,
-    most_chunks: usize,
+    budget: Arc<ChunkBudget>,
     blocks: Map<BlockKey, *const Op>,
     pages: Map<CodePlace, CodePage>,
     slow: Vec<SlowEntry>,
@@ -113,12 +131,12 @@ fn lines_of(start: u32, end: u32) -> u64 {
 }
 
 impl BlockCache {
-    /// An empty cache of up to `bytes` of operations. `stale` is the handler of dropped operations.
-    pub(crate) fn new(bytes: usize, stale: Handler) -> Self {
+    /// An empty cache. `stale` is the handler of dropped operations.
+    pub(crate) fn new(budget: Arc<ChunkBudget>, stale: Handler) -> Self {
         Self {
             chunks: Vec::new(),
             used: CHUNK,
-            most_chunks: (bytes / (CHUNK * size_of::<Op>())).max(1),
+            budget,
             blocks: Map::default(),
             pages: Map::default(),
             slow: Vec::new(),
@@ -135,9 +153,29 @@ impl BlockCache {
         self.blocks.get(key).copied()
     }
 
-    /// Whether a block of `operations` still fits.
-    pub(crate) fn has_room(&self, operations: usize) -> bool {
-        self.chunks.len() < self.most_chunks || self.used + operations <= CHUNK
+    /// Makes room for a block of `operations`; gives whether that worked without dropping anything.
+    pub(crate) fn make_room(&mut self, operations: usize) -> bool {
+        if self.used + operations <= CHUNK {
+            return true;
+        }
+        if !self.chunks.is_empty() && !self.budget.take() {
+            return false;
+        }
+        let blank = || Op {
+            handler: self.stale,
+            immediate: 0,
+            displacement: 0,
+            offset: 0,
+            length_and_segment: 0,
+            base: 0,
+            index: 0,
+            scale: 0,
+            register: 0,
+            extra: 0,
+        };
+        self.chunks.push((0..CHUNK).map(|_| blank()).collect());
+        self.used = 0;
+        true
     }
 
     /// Whether blocks were decoded from the page.
@@ -150,27 +188,11 @@ impl BlockCache {
         self.pages.entry(place).or_default();
     }
 
-    /// Puts operations into the arena. Without a key they cannot be found again.
-    pub(crate) fn insert(&mut self, operations: &mut Vec<Op>, key: Option<BlockKey>, end: u32) -> *const Op {
+    /// Puts operations into the arena, for which there is room.
+    pub(crate) fn insert(&mut self, operations: &mut Vec<Op>, key: BlockKey, end: u32) -> *const Op {
         let count = operations.len();
-        debug_assert!(count <= CHUNK && self.has_room(count));
-        if self.used + count > CHUNK {
-            let blank = || Op {
-                handler: self.stale,
-                immediate: 0,
-                displacement: 0,
-                offset: 0,
-                length_and_segment: 0,
-                base: 0,
-                index: 0,
-                scale: 0,
-                register: 0,
-                extra: 0,
-            };
-            self.chunks.push((0..CHUNK).map(|_| blank()).collect());
-            self.used = 0;
-        }
-        let chunk = self.chunks.last_mut().expect("a chunk was just made if there was none");
+        debug_assert!(self.used + count <= CHUNK);
+        let chunk = self.chunks.last_mut().expect("room was made before");
         // Operations are reached by raw pointers from here on; the chunk is never borrowed again as a whole.
         let first = chunk.as_mut_ptr().wrapping_add(self.used);
         for (index, operation) in operations.drain(..).enumerate() {
@@ -178,13 +200,11 @@ impl BlockCache {
             unsafe { first.add(index).write(operation) };
         }
         self.used += count;
-        if let Some(key) = key {
-            self.blocks.insert(key, first);
-            let page = self.pages.entry(key.place).or_default();
-            let start = u32::from(key.offset);
-            page.lines |= lines_of(start, end);
-            page.blocks.push(BlockRecord { first, operations: count, start, end, key });
-        }
+        self.blocks.insert(key, first);
+        let page = self.pages.entry(key.place).or_default();
+        let start = u32::from(key.offset);
+        page.lines |= lines_of(start, end);
+        page.blocks.push(BlockRecord { first, operations: count, start, end, key });
         first
     }
 
@@ -228,12 +248,10 @@ impl BlockCache {
         pointer
     }
 
-    /// Bytes of a page were stored to: drops the blocks that were decoded from them. Gives whether the page holds no block any more, or has been
-    /// stored to so often beside its blocks that it is better dropped whole (which it then is).
+    /// Bytes of a page were stored to: drops the blocks that were decoded from them. Gives whether the page holds no block any more.
     pub(crate) fn stored(&mut self, place: CodePlace, offset: u32, size: u32) -> bool {
         let Some(page) = self.pages.get_mut(&place) else { return true };
         if page.lines & lines_of(offset, offset + size) == 0 {
-            page.idle_stores += 1;
             return false;
         }
         let mut lines = 0;
@@ -269,6 +287,7 @@ impl BlockCache {
         self.slow.clear();
         self.stubs.clear();
         self.jumps.clear();
+        self.budget.give_back(self.chunks.len().saturating_sub(1));
         self.chunks.truncate(1);
         self.used = if self.chunks.is_empty() { CHUNK } else { 0 };
         places
@@ -278,6 +297,17 @@ impl BlockCache {
     pub(crate) fn forget_page(&mut self, linear: u64) {
         self.jumps.forget_page(linear);
     }
+}
+
+impl Drop for BlockCache {
+    fn drop(&mut self) {
+        self.budget.give_back(self.chunks.len().saturating_sub(1));
+    }
+}
+
+/// Which lines of 64 bytes of a page an access touches, as bits.
+pub(crate) fn touched_lines(offset: u32, size: u32) -> u64 {
+    lines_of(offset, offset + size)
 }
 
 fn make_stale(block: &BlockRecord, stale: Handler) {

@@ -11,7 +11,7 @@ mod code_pages;
 mod jump;
 mod op;
 
-pub(crate) use cache::{BlockCache, BlockKey, CodePlace};
+pub(crate) use cache::{BlockCache, BlockKey, ChunkBudget, CodePlace, touched_lines};
 pub(crate) use code_pages::CodePages;
 pub(crate) use jump::JumpCache;
 pub(crate) use op::{Handler, Leave, Op, field};

@@ -23,7 +23,7 @@ pub use flags::Flags;
 pub use operand::{Operand, gpr_of, segment_of};
 pub use stack::StackCursor;
 
-use crate::block::{BlockCache, CodePages, Op};
+use crate::block::{BlockCache, ChunkBudget, CodePages, Op};
 use crate::host_execution::{Availability, Extensions, HostFrame, StubCache};
 use crate::mmu::Mmu;
 use crate::shared::{Registry, VpShared};
@@ -73,10 +73,12 @@ pub mod rflags {
 
 /// What a processor is made of besides memory, clock and state.
 pub(crate) struct Parts {
-    /// Bound of its block cache.
-    pub(crate) block_bytes: usize,
+    /// Bound of the block caches of all processors.
+    pub(crate) chunks: Arc<ChunkBudget>,
     /// Instruction-set extensions of the processor model.
     pub(crate) offered: Extensions,
+    /// Bits of EFER beside those that all models have.
+    pub(crate) efer_optional: u64,
     pub(crate) shared: Arc<VpShared>,
     pub(crate) registry: Arc<Registry>,
 }
@@ -149,6 +151,8 @@ pub struct Cpu {
     pub(crate) code_pages: CodePages,
     pub(crate) stubs: StubCache,
     pub(crate) offered: Extensions,
+    /// Bits of EFER that this processor model has beside those that all have.
+    pub(crate) efer_optional: u64,
     /// Which groups of data instructions control registers allow.
     pub(crate) availability: Availability,
     pub(crate) shared: Arc<VpShared>,
@@ -203,10 +207,11 @@ impl Cpu {
             link_from: std::ptr::null_mut(),
             stop: None,
             stepping: false,
-            blocks: BlockCache::new(parts.block_bytes, crate::execute::stale),
+            blocks: BlockCache::new(parts.chunks, crate::execute::stale),
             code_pages: CodePages::new(),
             stubs: StubCache::new(parts.offered)?,
             offered: parts.offered,
+            efer_optional: parts.efer_optional,
             availability: Availability::new(0, 0, 0, 0),
             shared: parts.shared,
             registry: parts.registry,

@@ -2,7 +2,7 @@
 //! Code and stores: what this processor does when bytes that it decoded are stored to, by itself or by others.
 
 use super::Cpu;
-use crate::block::CodePlace;
+use crate::block::{CodePlace, touched_lines};
 use crate::mmu::PhysicalPage;
 use crate::shared::Notice;
 
@@ -28,6 +28,11 @@ impl Cpu {
         {
             object.unwatch(place.page);
         }
+    }
+
+    /// Notes that a block is about to be decoded from bytes of a claimed page: before they are read, so that no store falls between.
+    pub(crate) fn note_code_bytes(&self, place: CodePlace, offset: u16, size: usize) {
+        self.registry.note_lines(place, touched_lines(offset.into(), size as u32));
     }
 
     /// Prepares to decode from a page: from now on stores to it are noticed.

@@ -23,7 +23,8 @@ pub(crate) const MOST_OPERATIONS: usize = 2 * MOST_INSTRUCTIONS + 2;
 /// Bytes looked at for a block.
 const WINDOW: usize = 384;
 
-const OPTIONS: u32 = DecoderOptions::NONE;
+/// Of the reserved NOPs, those that CET and MPX took are NOPs still: neither is offered.
+const OPTIONS: u32 = DecoderOptions::FORCE_RESERVED_NOP;
 
 fn bitness(cpu: &Cpu) -> u32 {
     match cpu.mode().code_size() {
@@ -55,12 +56,13 @@ pub(super) enum Slow {
 pub(crate) fn block(cpu: &mut Cpu, host: u64, key: BlockKey) -> Option<*const Op> {
     let mut bytes = [0; WINDOW];
     let length = WINDOW.min(0x1000 - usize::from(key.offset));
+    cpu.note_code_bytes(key.place, key.offset, length);
     // SAFETY: the page is the guest's and mapped whole; the bytes end with it.
     unsafe { host::copy_from(host + u64::from(key.offset), &mut bytes[..length]) };
     let most = if key.mode.is_stepping() { 1 } else { MOST_INSTRUCTIONS };
     let mut operations = Vec::with_capacity(MOST_OPERATIONS);
     let end = decode(cpu, &bytes[..length], key.offset, most, &mut operations, false)?;
-    Some(cpu.blocks.insert(&mut operations, Some(key), end))
+    Some(cpu.blocks.insert(&mut operations, key, end))
 }
 
 /// Decodes the one instruction in `bytes`, which stands at `offset` in its page, into operations that hold until the next call.

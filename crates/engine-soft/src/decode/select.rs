@@ -5,11 +5,12 @@ use iced_x86::{Instruction, Mnemonic, OpKind, Register};
 
 use super::operands::{memory, plain};
 use super::{Made, Slow, branch, integer};
-use crate::cpu::Cpu;
+use crate::cpu::{Cpu, Operand};
 use crate::execute::{self, Repeat, StringKind};
 use crate::host_execution::{CompileError, Placement, place};
 use crate::stop::{Next, Stop};
 use crate::system;
+use x86::paging::AccessKind;
 
 /// An instruction and where it stands.
 pub(super) struct Context<'a> {
@@ -40,6 +41,9 @@ pub(super) fn operation(cpu: &mut Cpu, context: &Context<'_>) -> Made {
     if let Some(operation) = integer::operation(cpu, context) {
         return Made::Operation(operation);
     }
+    if instruction.mnemonic() == Mnemonic::Clflush {
+        return Made::Slow(Slow::Function(flush_line));
+    }
     match place(instruction) {
         Placement::Stub(_) => stub(cpu, context),
         // The system half has these.
@@ -52,6 +56,15 @@ pub(super) fn operation(cpu: &mut Cpu, context: &Context<'_>) -> Made {
         }
         Placement::Interpreter(_) => undefined(context),
     }
+}
+
+/// CLFLUSH: faults as a read would; there is no cache that anyone could see.
+fn flush_line(cpu: &mut Cpu, instruction: &Instruction) -> Result<Next, Stop> {
+    if let Operand::Memory(linear) = cpu.operand_address(instruction, 0, 1, AccessKind::Read)? {
+        let privilege = cpu.privilege();
+        cpu.translate(linear, AccessKind::Read, privilege)?;
+    }
+    Ok(Next::Sequential)
 }
 
 fn undefined(context: &Context<'_>) -> Made {

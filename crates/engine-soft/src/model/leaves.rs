@@ -50,9 +50,14 @@ pub(super) fn answer(model: &Model, leaf: u32, subleaf: u32) -> CpuidResult {
         0x8000_0006 => CpuidResult { ecx: 0x0400_8040, ..Default::default() },
         // Invariant TSC.
         0x8000_0007 => CpuidResult { edx: 1 << 8, ..Default::default() },
+        // SSB_NO, BTC_NO.
+        0x8000_0008 if model.vendor == Vendor::Amd => {
+            CpuidResult { eax: ADDRESS_WIDTHS, ebx: 1 << 26 | 1 << 29, ..Default::default() }
+        }
         0x8000_0008 => CpuidResult { eax: ADDRESS_WIDTHS, ..Default::default() },
         0x8000_001D if model.vendor == Vendor::Amd => cache(subleaf),
         0x8000_001E if model.vendor == Vendor::Amd => CpuidResult::default(),
+        0x8000_0021 if model.vendor == Vendor::Amd => freedoms(),
         _ => CpuidResult::default(),
     }
 }
@@ -60,7 +65,7 @@ pub(super) fn answer(model: &Model, leaf: u32, subleaf: u32) -> CpuidResult {
 fn highest_extended(model: &Model) -> u32 {
     match model.vendor {
         Vendor::Intel => HIGHEST_EXTENDED,
-        Vendor::Amd => 0x8000_001E,
+        Vendor::Amd => 0x8000_0021,
     }
 }
 
@@ -159,6 +164,23 @@ fn extended_features(model: &Model) -> CpuidResult {
             (29, true), // long mode
         ]);
     CpuidResult { eax: if amd { model.signature() } else { 0 }, ebx: 0, ecx, edx }
+}
+
+/// What an AMD processor's software need not work around.
+fn freedoms() -> CpuidResult {
+    let eax = bits(&[
+        (0, true),  // data breakpoints do not nest
+        (2, true),  // LFENCE serializes
+        (6, true),  // a null selector clears the base
+        (8, true),  // Automatic IBRS
+        (29, true), // SRSO_NO
+        (30, true), // SRSO_USER_KERNEL_NO
+    ]);
+    let ecx = bits(&[
+        (1, true), // TSA_SQ_NO
+        (2, true), // TSA_L1_NO
+    ]);
+    CpuidResult { eax, ebx: 0, ecx, edx: 0 }
 }
 
 /// Deterministic cache parameters: 32 KiB of each first-level cache, 1 MiB of second level, 16 MiB of third.

@@ -81,8 +81,18 @@ impl Model {
         match self.vendor {
             // Family 6, model 0x3D: the first core with SMAP and ADX, before any that kernels look closer at.
             Vendor::Intel => 0x0003_06D4,
-            // Family 15h: nothing of SRSO, Zenbleed or Retbleed's list applies.
-            Vendor::Amd => 0x0066_0F01,
+            // Family 19h, model 1: the first with the leaf that says which weaknesses a processor does not have.
+            Vendor::Amd => 0x00A0_0F11,
+        }
+    }
+
+    /// Bits of EFER that exist besides those of every model: for AMD Automatic IBRS (APM 2 3.2.9), with which kernels need no retpolines. It changes
+    /// nothing here: an interpreter does not speculate in the guest's name.
+    #[must_use]
+    pub(crate) fn efer_optional(&self) -> u64 {
+        match self.vendor {
+            Vendor::Intel => 0,
+            Vendor::Amd => 1 << 21,
         }
     }
 

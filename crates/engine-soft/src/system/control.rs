@@ -152,7 +152,7 @@ pub(super) fn set_efer(cpu: &mut Cpu, value: u64) -> Result<(), Stop> {
     let old = cpu.efer();
     let lma = Efer::new().with_lma(true).into_bits();
     // LMA is read only: a write of either value leaves it as it is.
-    if value & !(EFER_WRITABLE | lma) != 0 {
+    if value & !(EFER_WRITABLE | cpu.efer_optional | lma) != 0 {
         return Err(Stop::GENERAL_PROTECTION);
     }
     let new = Efer::from_bits(value).with_lma(old.lma());

@@ -3,5 +3,6 @@
 
 mod devices;
 mod machine;
+mod modes;
 mod programs;
 mod self_modifying;
