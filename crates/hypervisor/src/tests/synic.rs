@@ -300,6 +300,18 @@ fn calls_refuse_what_they_must() {
     assert_eq!(signal(&mut without, 0, CONNECTION, 0), HvStatus::ACCESS_DENIED);
 }
 
+/// What a host cannot make: flags past the last one, and a VTL that is not there.
+#[test]
+fn ports_are_checked_when_they_are_made() {
+    let lab = Lab::new(1);
+    let kind = PortKind::Event { base_flag: 2047, flag_count: 2 };
+    let error = lab.partition.create_guest_port(kind, VpIndex(0), sint(SINT)).err().unwrap();
+    assert!(error.to_string().contains("2047"), "{error}");
+    let (partition, vp) = (Arc::downgrade(&lab.partition), VpIndex(0));
+    let target = crate::GuestTarget { partition, vp, vtl: Vtl::VTL1, sint: sint(SINT) };
+    assert!(lab.partition.create_port(PortKind::Message, PortOwner::Guest(target)).is_err());
+}
+
 /// A host's port is called with what was sent, and its answer is the call's.
 #[test]
 fn a_host_port_is_called_on_the_senders_thread() {
