@@ -101,6 +101,7 @@ impl VpGroup for SoftGroup {
             chunks: Arc::clone(&self.chunks),
             offered: self.model.extensions(),
             efer_optional: self.model.efer_optional(),
+            vendor: self.model.vendor(),
             shared: Arc::clone(&shared),
             registry: Arc::clone(&self.registry),
         };

@@ -26,6 +26,7 @@ pub use stack::StackCursor;
 use crate::block::{BlockCache, ChunkBudget, CodePages, Op};
 use crate::host_execution::{Availability, Extensions, HostFrame, StubCache};
 use crate::mmu::Mmu;
+use crate::model::Vendor;
 use crate::shared::{Registry, VpShared};
 use crate::stop::Stop;
 
@@ -79,8 +80,21 @@ pub(crate) struct Parts {
     pub(crate) offered: Extensions,
     /// Bits of EFER beside those that all models have.
     pub(crate) efer_optional: u64,
+    /// Whose processor the model is: instructions that only one vendor's have are #UD on the other's.
+    pub(crate) vendor: Vendor,
     pub(crate) shared: Arc<VpShared>,
     pub(crate) registry: Arc<Registry>,
+}
+
+/// What the end of an instruction has to know for the debug exception.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct DebugTrap {
+    /// Data and I/O breakpoints that the instruction meets, as bits of DR6.
+    pub(crate) met: u64,
+    /// It loaded SS by MOV or POP: no debug exception before the end of the next one (SDM 3A 6.8.3).
+    pub(crate) held: bool,
+    /// It delivered an event itself, which cleared TF: no single-step trap after it.
+    pub(crate) delivered: bool,
 }
 
 /// One access that the hypervisor has completed, for when its instruction is executed again.
@@ -122,8 +136,8 @@ pub struct Cpu {
     pub msrs: ModelSpecificRegisters,
     /// What stands between the last instruction and the next.
     pub events: EventState,
-    /// Data breakpoints that the instruction being stepped meets, as bits of DR6.
-    pub(crate) data_breakpoints_met: u64,
+    /// What the instruction being stepped has met of debugging.
+    pub(crate) debug_trap: DebugTrap,
     /// Accesses of the instruction at hand that the hypervisor has completed, and how many it has used up.
     completed: Vec<Completed>,
     completed_used: usize,
@@ -153,6 +167,8 @@ pub struct Cpu {
     pub(crate) offered: Extensions,
     /// Bits of EFER that this processor model has beside those that all have.
     pub(crate) efer_optional: u64,
+    /// Whose processor the model is.
+    pub(crate) vendor: Vendor,
     /// Which groups of data instructions control registers allow.
     pub(crate) availability: Availability,
     pub(crate) shared: Arc<VpShared>,
@@ -193,7 +209,7 @@ impl Cpu {
             debug: state.debug,
             msrs: state.msrs,
             events: state.events,
-            data_breakpoints_met: 0,
+            debug_trap: DebugTrap::default(),
             completed: Vec::new(),
             completed_used: 0,
             paging: Paging::new(&PagingRegisters::default()),
@@ -212,6 +228,7 @@ impl Cpu {
             stubs: StubCache::new(parts.offered)?,
             offered: parts.offered,
             efer_optional: parts.efer_optional,
+            vendor: parts.vendor,
             availability: Availability::new(0, 0, 0, 0),
             shared: parts.shared,
             registry: parts.registry,

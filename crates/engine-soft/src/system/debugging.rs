@@ -8,7 +8,7 @@ use x86::exception::Exception;
 
 use super::control::operand_mask;
 use super::require_kernel;
-use crate::cpu::{CodeSize, Cpu, rflags, segment_of};
+use crate::cpu::{CodeSize, Cpu, DebugTrap, rflags, segment_of};
 use crate::stop::{Next, Raised, Stop};
 
 /// DR6.BD: debug registers were touched while DR7.GD guarded them.
@@ -75,12 +75,12 @@ pub(super) fn write(cpu: &mut Cpu, instruction: &Instruction) -> Result<Next, St
 /// #DB, a fault.
 pub fn before_step(cpu: &mut Cpu) -> Result<(), Raised> {
     let debug = cpu.debug();
-    cpu.data_breakpoints_met = 0;
+    let held = std::mem::take(&mut cpu.debug_trap).held;
     if debug.dr7 & 0xFF == 0 {
         return Ok(());
     }
-    cpu.data_breakpoints_met = data_breakpoints(cpu);
-    if cpu.rflags() & rflags::RF != 0 {
+    cpu.debug_trap.met = data_breakpoints(cpu);
+    if held || cpu.rflags() & rflags::RF != 0 {
         return Ok(());
     }
     let linear = cpu.code_linear(cpu.rip);
@@ -96,6 +96,22 @@ pub fn before_step(cpu: &mut Cpu) -> Result<(), Raised> {
 fn breakpoints(debug: &DebugRegisters) -> impl Iterator<Item = (usize, x86::control::Breakpoint)> {
     let dr7 = Dr7::from_bits(debug.dr7);
     (0..4).map(move |index| (index, dr7.breakpoint(index))).filter(|(_, breakpoint)| breakpoint.enabled)
+}
+
+/// Notes the I/O breakpoints that an access to ports meets; they are reported after the instruction.
+pub(super) fn note_ports(cpu: &mut Cpu, port: u16, size: u8) {
+    let debug = cpu.debug();
+    if debug.dr7 & 0xFF == 0 || !cpu.cr4().de() {
+        return;
+    }
+    for (index, breakpoint) in breakpoints(&debug) {
+        let first = debug.dr[index] & !(u64::from(breakpoint.length) - 1);
+        let (start, end) = (u64::from(port), u64::from(port) + u64::from(size));
+        let meets = start < first + u64::from(breakpoint.length) && first < end;
+        if breakpoint.condition == BreakpointCondition::Io && meets {
+            cpu.debug_trap.met |= 1 << index;
+        }
+    }
 }
 
 /// The data breakpoints that the instruction at RIP will meet if it is executed, as bits of DR6.
@@ -156,7 +172,10 @@ pub fn after_step(cpu: &mut Cpu, before: u64) -> Option<Raised> {
     if before & rflags::RF != 0 {
         cpu.set_rflags(cpu.rflags() & !rflags::RF);
     }
-    let met = std::mem::take(&mut cpu.data_breakpoints_met);
-    let bits = met | if before & rflags::TF != 0 { SINGLE_STEP } else { 0 };
+    let DebugTrap { met, held, delivered } = cpu.debug_trap;
+    if held {
+        return None;
+    }
+    let bits = met | if before & rflags::TF != 0 && !delivered { SINGLE_STEP } else { 0 };
     (bits != 0).then(|| debug_exception(bits))
 }

@@ -22,7 +22,7 @@ pub(super) fn mov(cpu: &mut Cpu, instruction: &Instruction) -> Result<Next, Stop
         }
         load(cpu, name, value as u16)?;
         if name == SegmentName::Ss {
-            cpu.events.interrupt_shadow = true;
+            hold_events(cpu);
         }
         return Ok(Next::Sequential);
     }
@@ -40,9 +40,15 @@ pub(super) fn pop(cpu: &mut Cpu, instruction: &Instruction) -> Result<Next, Stop
     load(cpu, name, value as u16)?;
     stack.commit(cpu);
     if name == SegmentName::Ss {
-        cpu.events.interrupt_shadow = true;
+        hold_events(cpu);
     }
     Ok(Next::Sequential)
+}
+
+/// After a load of SS, the next instruction loads the stack pointer: nothing may use the stack in between (SDM 3A 6.8.3).
+fn hold_events(cpu: &mut Cpu) {
+    cpu.events.interrupt_shadow = true;
+    cpu.debug_trap.held = true;
 }
 
 /// PUSH of a segment register.
