@@ -20,6 +20,7 @@ use x86::paging::{Paging, PagingRegisters};
 
 pub use derive::{CodeSize, Mode};
 pub use flags::Flags;
+pub(crate) use operand::memory_segment;
 pub use operand::{Operand, gpr_of, segment_of};
 pub use stack::StackCursor;
 
@@ -78,23 +79,12 @@ pub(crate) struct Parts {
     pub(crate) chunks: Arc<ChunkBudget>,
     /// Instruction-set extensions of the processor model.
     pub(crate) offered: Extensions,
+    /// Whose processor it is: some prefixes differ.
+    pub(crate) vendor: Vendor,
     /// Bits of EFER beside those that all models have.
     pub(crate) efer_optional: u64,
-    /// Whose processor the model is: instructions that only one vendor's have are #UD on the other's.
-    pub(crate) vendor: Vendor,
     pub(crate) shared: Arc<VpShared>,
     pub(crate) registry: Arc<Registry>,
-}
-
-/// What the end of an instruction has to know for the debug exception.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct DebugTrap {
-    /// Data and I/O breakpoints that the instruction meets, as bits of DR6.
-    pub(crate) met: u64,
-    /// It loaded SS by MOV or POP: no debug exception before the end of the next one (SDM 3A 6.8.3).
-    pub(crate) held: bool,
-    /// It delivered an event itself, which cleared TF: no single-step trap after it.
-    pub(crate) delivered: bool,
 }
 
 /// One access that the hypervisor has completed, for when its instruction is executed again.
@@ -136,8 +126,10 @@ pub struct Cpu {
     pub msrs: ModelSpecificRegisters,
     /// What stands between the last instruction and the next.
     pub events: EventState,
-    /// What the instruction being stepped has met of debugging.
-    pub(crate) debug_trap: DebugTrap,
+    /// Data breakpoints that the instruction being stepped meets, as bits of DR6.
+    pub(crate) data_breakpoints_met: u64,
+    /// The instruction at hand holds off its own single-step trap: a software interrupt, whose gate has cleared TF, or a load of SS.
+    pub(crate) holds_trap: bool,
     /// Accesses of the instruction at hand that the hypervisor has completed, and how many it has used up.
     completed: Vec<Completed>,
     completed_used: usize,
@@ -165,10 +157,10 @@ pub struct Cpu {
     pub(crate) code_pages: CodePages,
     pub(crate) stubs: StubCache,
     pub(crate) offered: Extensions,
+    /// Whose processor it is.
+    pub(crate) vendor: Vendor,
     /// Bits of EFER that this processor model has beside those that all have.
     pub(crate) efer_optional: u64,
-    /// Whose processor the model is.
-    pub(crate) vendor: Vendor,
     /// Which groups of data instructions control registers allow.
     pub(crate) availability: Availability,
     pub(crate) shared: Arc<VpShared>,
@@ -209,7 +201,8 @@ impl Cpu {
             debug: state.debug,
             msrs: state.msrs,
             events: state.events,
-            debug_trap: DebugTrap::default(),
+            data_breakpoints_met: 0,
+            holds_trap: false,
             completed: Vec::new(),
             completed_used: 0,
             paging: Paging::new(&PagingRegisters::default()),
@@ -227,8 +220,8 @@ impl Cpu {
             code_pages: CodePages::new(),
             stubs: StubCache::new(parts.offered)?,
             offered: parts.offered,
-            efer_optional: parts.efer_optional,
             vendor: parts.vendor,
+            efer_optional: parts.efer_optional,
             availability: Availability::new(0, 0, 0, 0),
             shared: parts.shared,
             registry: parts.registry,

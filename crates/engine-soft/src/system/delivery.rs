@@ -264,6 +264,6 @@ pub(super) fn software_interrupt(cpu: &mut Cpu, vector: u8) -> Result<(), Stop> 
     }
     let instruction_length = cpu.next_rip.wrapping_sub(cpu.rip) as u8;
     attempt(cpu, Event::Software { vector, instruction_length })?;
-    cpu.debug_trap.delivered = true;
+    cpu.holds_trap = true;
     Ok(())
 }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! SYSCALL, SYSRET, SYSENTER and SYSEXIT: transfers between fixed flat segments (SDM 2; AMD APM 2 6.1).
 //!
-//! Vendors differ: SYSCALL outside 64-bit mode is AMD's alone, and SYSENTER in long mode Intel's.
+//! SYSCALL works in compatibility mode (through CSTAR) as on AMD processors, SYSENTER in long mode as on Intel ones: software picks by
+//! vendor the one that exists on both sides of its own.
 
 use engine::{Gpr, Segment, SegmentName};
 use iced_x86::{Code, Instruction};
@@ -25,24 +26,11 @@ fn enter(cpu: &mut Cpu, code: Segment, stack_selector: u64, level: u8) {
     cpu.set_segment_raw(SegmentName::Ss, flat(stack_selector, DATA, level));
 }
 
-/// Whether SYSCALL and SYSRET exist now.
-fn require_syscall(cpu: &Cpu) -> Result<(), Stop> {
-    let on_vendor = cpu.vendor == Vendor::Amd || cpu.mode().is_64();
-    if cpu.efer().sce() && !cpu.is_real_mode() && !cpu.is_v86() && on_vendor {
-        Ok(())
-    } else {
-        Err(Stop::INVALID_OPCODE)
-    }
-}
-
-/// Whether SYSENTER and SYSEXIT exist now.
-fn require_sysenter(cpu: &Cpu) -> Result<(), Stop> {
-    if cpu.vendor == Vendor::Intel || !cpu.is_long_mode() { Ok(()) } else { Err(Stop::INVALID_OPCODE) }
-}
-
 /// SYSCALL.
 pub(super) fn syscall(cpu: &mut Cpu, _instruction: &Instruction) -> Result<Next, Stop> {
-    require_syscall(cpu)?;
+    if !cpu.efer().sce() || cpu.is_real_mode() || cpu.is_v86() {
+        return Err(Stop::INVALID_OPCODE);
+    }
     let selector = cpu.msrs.star >> 32 & 0xFFFF;
     if cpu.is_long_mode() {
         let target = if cpu.mode().is_64() { cpu.msrs.lstar } else { cpu.msrs.cstar };
@@ -63,7 +51,9 @@ pub(super) fn syscall(cpu: &mut Cpu, _instruction: &Instruction) -> Result<Next,
 
 /// SYSRET.
 pub(super) fn sysret(cpu: &mut Cpu, instruction: &Instruction) -> Result<Next, Stop> {
-    require_syscall(cpu)?;
+    if !cpu.efer().sce() || cpu.is_real_mode() || cpu.is_v86() {
+        return Err(Stop::INVALID_OPCODE);
+    }
     if cpu.cpl() != 0 {
         return Err(Stop::GENERAL_PROTECTION);
     }
@@ -85,9 +75,14 @@ pub(super) fn sysret(cpu: &mut Cpu, instruction: &Instruction) -> Result<Next, S
     Ok(Next::Jump)
 }
 
+/// AMD's processors know SYSENTER and SYSEXIT in legacy mode only (APM 3).
+fn undefined_in_long_mode(cpu: &Cpu) -> Result<(), Stop> {
+    if cpu.vendor == Vendor::Amd && cpu.is_long_mode() { Err(Stop::INVALID_OPCODE) } else { Ok(()) }
+}
+
 /// SYSENTER.
 pub(super) fn sysenter(cpu: &mut Cpu, _instruction: &Instruction) -> Result<Next, Stop> {
-    require_sysenter(cpu)?;
+    undefined_in_long_mode(cpu)?;
     let selector = cpu.msrs.sysenter_cs;
     if cpu.is_real_mode() || selector & 0xFFFC == 0 {
         return Err(Stop::GENERAL_PROTECTION);
@@ -102,7 +97,7 @@ pub(super) fn sysenter(cpu: &mut Cpu, _instruction: &Instruction) -> Result<Next
 
 /// SYSEXIT.
 pub(super) fn sysexit(cpu: &mut Cpu, instruction: &Instruction) -> Result<Next, Stop> {
-    require_sysenter(cpu)?;
+    undefined_in_long_mode(cpu)?;
     let selector = cpu.msrs.sysenter_cs;
     if cpu.is_real_mode() || cpu.cpl() != 0 || selector & 0xFFFC == 0 {
         return Err(Stop::GENERAL_PROTECTION);

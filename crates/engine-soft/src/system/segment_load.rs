@@ -22,7 +22,8 @@ pub(super) fn mov(cpu: &mut Cpu, instruction: &Instruction) -> Result<Next, Stop
         }
         load(cpu, name, value as u16)?;
         if name == SegmentName::Ss {
-            hold_events(cpu);
+            cpu.events.interrupt_shadow = true;
+            cpu.holds_trap = true;
         }
         return Ok(Next::Sequential);
     }
@@ -40,15 +41,10 @@ pub(super) fn pop(cpu: &mut Cpu, instruction: &Instruction) -> Result<Next, Stop
     load(cpu, name, value as u16)?;
     stack.commit(cpu);
     if name == SegmentName::Ss {
-        hold_events(cpu);
+        cpu.events.interrupt_shadow = true;
+        cpu.holds_trap = true;
     }
     Ok(Next::Sequential)
-}
-
-/// After a load of SS, the next instruction loads the stack pointer: nothing may use the stack in between (SDM 3A 6.8.3).
-fn hold_events(cpu: &mut Cpu) {
-    cpu.events.interrupt_shadow = true;
-    cpu.debug_trap.held = true;
 }
 
 /// PUSH of a segment register.

@@ -25,7 +25,6 @@ pub(super) fn interrupt(cpu: &mut Cpu, instruction: &Instruction) -> Result<Next
                 cpu.rip = rip;
                 return Err(Stop::Exit(reason));
             }
-            cpu.debug_trap.delivered = true;
         }
         _ => software_interrupt(cpu, instruction.immediate8())?,
     }
