@@ -141,13 +141,13 @@ mod tests {
                 let kind = code.op_code().op_kind(operand);
                 if kind == iced_x86::OpCodeOperandKind::imm8 {
                     instruction.set_op_kind(operand, OpKind::Immediate8);
-                    instruction.set_immediate8(9);
+                    instruction.set_immediate8(3);
                 } else {
                     instruction.set_op_kind(operand, OpKind::Register);
                     instruction.set_op_register(operand, Register::CL);
                 }
             }
-            let ours = undefined(&instruction, &state(9)).flags;
+            let ours = undefined(&instruction, &state(3)).flags;
             if ours == 0
                 || matches!(
                     instruction.mnemonic(),
