@@ -194,6 +194,18 @@ pub fn reason_not_to_run(code: Code) -> Option<&'static str> {
         M::Xgetbv => "its result is the host's own XCR0",
         M::Sgdt | M::Sidt | M::Sldt | M::Str | M::Smsw => "Linux answers it in the processor's place (UMIP)",
         M::Monitor | M::Mwait | M::Monitorx | M::Mwaitx => "CPL 3 use is the host firmware's choice",
+        M::Xsave
+        | M::Xsave64
+        | M::Xsavec
+        | M::Xsavec64
+        | M::Xsaveopt
+        | M::Xsaveopt64
+        | M::Xrstor
+        | M::Xrstor64
+        | M::Xsaves
+        | M::Xsaves64
+        | M::Xrstors
+        | M::Xrstors64 => "the host's XCR0 has components that the guest lacks",
         M::Int1 => "virtual hosts report it with RIP before or after it, as their hypervisor likes",
         _ => return None,
     })

@@ -68,6 +68,12 @@ impl Fxsave {
         Self(area)
     }
 
+    /// Masks the SIMD exceptions.
+    pub fn mask_exceptions(&mut self) {
+        self.0[24] |= 0x80;
+        self.0[25] |= 0x1F;
+    }
+
     /// MXCSR.
     #[must_use]
     pub fn mxcsr(&self) -> u32 {

@@ -114,7 +114,14 @@ impl Builder<'_> {
 
     fn gpr(&mut self, size: u32) -> Register {
         let most = if self.mode == Mode::User32 { 8 } else { 16 };
-        let number = self.random.below(most) as u32;
+        // The same register twice, and RSP and RBP, are where encodings and implementations have their corners.
+        let earlier = self.instruction.op0_register();
+        let number = match self.random.below(16) {
+            0 if earlier.is_gpr() => earlier.full_register().number() as u32,
+            1 => 4,
+            2 => 5,
+            _ => self.random.below(most) as u32,
+        };
         match size {
             16 => Register::AX + number,
             32 => Register::EAX + number,
@@ -123,7 +130,12 @@ impl Builder<'_> {
     }
 
     fn gpr8(&mut self) -> Register {
-        if self.mode == Mode::User32 { GPR8[self.random.below(8) as usize] } else { self.random.pick(&GPR8) }
+        let earlier = self.instruction.op0_register();
+        if earlier.is_gpr8() && self.random.percent(8) {
+            return earlier;
+        }
+        let legacy = self.mode == Mode::User32 || self.random.percent(40);
+        if legacy { GPR8[self.random.below(8) as usize] } else { self.random.pick(&GPR8) }
     }
 
     fn register(&mut self, index: u32, register: Register) {
