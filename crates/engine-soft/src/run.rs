@@ -169,7 +169,12 @@ impl Cpu {
                     self.clear_blocks();
                     return self.find_block(step);
                 }
+                let epoch = self.context_epoch;
                 self.claim_code_page(page);
+                if epoch != self.context_epoch {
+                    // Notices were served on the way: the page may be another now, or gone.
+                    return self.find_block(step);
+                }
                 match decode::block(self, page.host, key) {
                     Some(op) => op,
                     None => return self.transient_block(linear),

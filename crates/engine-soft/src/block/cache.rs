@@ -256,7 +256,6 @@ impl BlockCache {
         }
         let mut lines = 0;
         let (stale, blocks) = (self.stale, &mut self.blocks);
-        let mut dropped = false;
         page.blocks.retain(|block| {
             let keep = block.end <= offset || offset + size <= block.start;
             if keep {
@@ -264,14 +263,10 @@ impl BlockCache {
             } else {
                 make_stale(block, stale);
                 blocks.remove(&block.key);
-                dropped = true;
             }
             keep
         });
         page.lines = lines;
-        if dropped {
-            self.jumps.clear();
-        }
         if page.blocks.is_empty() {
             self.pages.remove(&place);
             return true;

@@ -102,7 +102,7 @@ pub(super) fn operation(cpu: &Cpu, context: &Context<'_>) -> Option<Made> {
             let code = condition(instruction.mnemonic());
             if inside {
                 op.handler = by_condition!(branch_inside, code);
-                return Some(Made::Operation(op));
+                return Some(Made::BranchInside(op, code));
             }
             if outside {
                 op.handler = by_condition!(branch_outside, code);
@@ -156,8 +156,8 @@ pub(super) fn operation(cpu: &Cpu, context: &Context<'_>) -> Option<Made> {
                 {
                     let simple = memory(cpu, instruction, &mut op);
                     let size = instruction.memory_size().size();
-                    if fast && simple && !call && size == 8 {
-                        op.handler = execute::jump_memory_64;
+                    if fast && simple && size == 8 {
+                        op.handler = if call { execute::call_memory_64 } else { execute::jump_memory_64 };
                     }
                     made(op, if call { Kind::CallMemory } else { Kind::JumpMemory }, size, 0)
                 }

@@ -8,10 +8,11 @@ mod branch;
 mod integer;
 mod operands;
 mod select;
+mod shapes;
 
 use iced_x86::{Code, Decoder, DecoderError, DecoderOptions, FlowControl, Instruction};
 
-use crate::block::{BlockKey, Op};
+use crate::block::{BlockKey, Handler, Op};
 use crate::cpu::{CodeSize, Cpu};
 use crate::execute;
 use crate::mmu::host;
@@ -46,6 +47,10 @@ fn bitness(cpu: &Cpu) -> u32 {
 pub(super) enum Made {
     /// An operation; the block may go on.
     Operation(Op),
+    /// An operation that sets flags, and its handlers if a conditional branch inside the page follows.
+    Fusable(Op, &'static [Handler; 16]),
+    /// A conditional branch inside the page, and its condition.
+    BranchInside(Op, u8),
     /// An operation that always leaves the straight line.
     Leaves(Op),
     /// As `Leaves`, with the data operation that its slow form needs.
@@ -105,6 +110,7 @@ fn decode(
     let mut count = 0u8;
     let mut at = offset;
     let stepping = most == 1;
+    let mut fusable: Option<&'static [Handler; 16]> = None;
     while usize::from(count) < most {
         let start = decoder.position();
         decoder.decode_out(&mut instruction);
@@ -126,8 +132,19 @@ fn decode(
         let context = select::Context { instruction: &instruction, encoded, at, count, stepping, transient };
         let made = select::operation(cpu, &context);
         at += length as u16;
+        let before = fusable.take();
         match made {
             Made::Operation(operation) => operations.push(operation),
+            Made::Fusable(operation, handlers) => {
+                operations.push(operation);
+                fusable = Some(handlers);
+            }
+            Made::BranchInside(operation, condition) => {
+                if let (Some(handlers), Some(last)) = (before, operations.last_mut()) {
+                    last.handler = handlers[usize::from(condition)];
+                }
+                operations.push(operation);
+            }
             Made::Leaves(operation) => {
                 operations.push(operation);
                 return Some(at.into());

@@ -47,8 +47,8 @@ pub(super) fn operation(cpu: &mut Cpu, context: &Context<'_>) -> Made {
     {
         return undefined(context);
     }
-    if let Some(operation) = integer::operation(cpu, context) {
-        return Made::Operation(operation);
+    if let Some(made) = integer::operation(cpu, context) {
+        return made;
     }
     if instruction.mnemonic() == Mnemonic::Clflush {
         return Made::Slow(Slow::Function(flush_line));

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! From linear addresses to host memory.
 //!
-//! All accesses of slow code are methods of [`Cpu`](crate::cpu::Cpu): `read` and `write` (1, 2, 4 or 8 bytes), `read_bytes` and `write_bytes`,
+//! All accesses of slow code are methods of [`Cpu`]: `read` and `write` (1, 2, 4 or 8 bytes), `read_bytes` and `write_bytes`,
 //! `probe_write` (could these bytes be written? raises what a write would, stores nothing), `compare_exchange` (LOCK), and `fetch`. They take linear
 //! addresses (after segmentation, [`Cpu::linear`](crate::cpu::Cpu::linear)) and a [`Privilege`]: `cpu.privilege()` for ordinary operands,
 //! [`Privilege::ImplicitSupervisor`] for descriptor tables, the TSS and the IDT, `Privilege::Supervisor { ac: false }` for the stack of an inner level.
