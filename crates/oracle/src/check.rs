@@ -4,15 +4,16 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use iced_x86::{Code, FastFormatter, Instruction, InstructionInfoFactory, Mnemonic};
+use iced_x86::{Code, Decoder, DecoderOptions, FastFormatter, Instruction, InstructionInfoFactory, Mnemonic};
 
 use crate::compare::{describe, difference, undefined_of};
 use crate::forms::Family;
 use crate::generate::memory_address;
-use crate::generate::{Encoded, Start, encode, fill, vector};
-use crate::layout::{DATA, DATA_RIGHTS, FILLER, PAGE, PageRights, data_rights};
+use crate::generate::{Encoded, Program, Start, encode, fill, program, start, vector};
+use crate::layout::{CODE, CODE_PAGES, DATA, DATA_RIGHTS, FILLER, PAGE, PageRights, data_rights};
 use crate::random::Random;
 use crate::state::{End, Machine, Mode, Outcome};
+use crate::undefined::Undefined;
 
 /// What happened to one form.
 #[derive(Clone, Copy, Default, Debug)]
@@ -110,6 +111,40 @@ impl<'a> Checker<'a> {
     fn belongs(&self, encoded: &Encoded, code: Code) -> bool {
         let found = encoded.instruction.code();
         encoded.instruction.is_invalid() || found == code
+    }
+
+    /// Runs `count` programs, each from several states, and gives the number of runs.
+    pub fn programs(&mut self, seed: u64, pool: &[Code], count: u64) -> u64 {
+        let mut random = Random::new(seed, u64::MAX);
+        let (mut runs, mut faults) = (0, 0);
+        for _ in 0..count {
+            let program = program(&mut random, &mut self.factory, pool);
+            let end = CODE + CODE_PAGES * PAGE;
+            let length = (program.bytes.len() as u64).min(end - program.address) as usize;
+            self.write_code(program.address, &program.bytes[..length]);
+            for _ in 0..STATES_PER_ENCODING {
+                runs += 1;
+                let start = start(&mut random, program.address);
+                let guest = self.guest.run(Mode::User64, &start.state);
+                let host = self.host.run(Mode::User64, &start.state);
+                let to_the_end = host.state.rip == program.address + program.bytes.len() as u64;
+                faults += u64::from(!to_the_end);
+                let mut text = difference(Mode::User64, &Undefined::default(), &host, &guest);
+                self.compare_written_pages(false, &mut text);
+                if !text.is_empty() {
+                    self.report.counts.entry(Code::INVALID).or_default().differences += 1;
+                    let text = format!("{}  from {}\n{text}", listing(&program), describe(&start.state));
+                    self.report.samples.push((Code::INVALID, text));
+                }
+            }
+            let filler = vec![FILLER; length];
+            self.write_code(program.address, &filler);
+        }
+        self.compare_read_only_pages(Code::INVALID);
+        let count = self.report.counts.entry(Code::INVALID).or_default();
+        count.executions += runs;
+        count.faults += faults;
+        runs
     }
 
     /// Runs one encoding from several states; gives the number of runs.
@@ -251,6 +286,20 @@ fn is_fault(encoded: &Encoded, host: &Outcome) -> bool {
         End::Exception { vector: 13, error_code: 0, .. } => host.state.rip == encoded.address,
         _ => true,
     }
+}
+
+/// A program in words.
+fn listing(program: &Program) -> String {
+    let mut decoder = Decoder::with_ip(64, &program.bytes, program.address, DecoderOptions::NONE);
+    let mut text = String::from("a program\n");
+    let mut formatter = FastFormatter::new();
+    while decoder.can_decode() {
+        let instruction = decoder.decode();
+        let mut name = String::new();
+        formatter.format(&instruction, &mut name);
+        let _ = writeln!(text, "    {:x} {name}", instruction.ip());
+    }
+    text
 }
 
 fn sample(encoded: &Encoded, start: &Start, host: &Outcome, guest: &Outcome, text: &str) -> String {

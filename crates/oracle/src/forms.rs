@@ -211,6 +211,42 @@ pub fn reason_not_to_run(code: Code) -> Option<&'static str> {
     })
 }
 
+/// Whether a form goes into programs: one that keeps to itself, to its operands and to the stack.
+#[must_use]
+pub fn is_for_programs(code: Code) -> bool {
+    use Mnemonic as M;
+    let form = code.op_code();
+    is_indifferent_to_cpl(code)
+        && reason_not_to_run(code).is_none()
+        && !form.op_kinds().iter().any(|kind| {
+            use OpCodeOperandKind as K;
+            matches!(
+                kind,
+                K::mem_offs
+                    | K::seg_rSI
+                    | K::es_rDI
+                    | K::seg_rDI
+                    | K::seg_rBX_al
+                    | K::br16_1
+                    | K::br32_1
+                    | K::br64_1
+                    | K::br16_2
+                    | K::br32_4
+                    | K::br64_4
+            )
+        })
+        && !matches!(
+            code.mnemonic(),
+            // Control flow, RSP from elsewhere, faults that end a program at once.
+            M::Jmp | M::Call | M::Ret | M::Leave | M::Enter | M::Ud0 | M::Ud1 | M::Ud2 | M::Wrfsbase | M::Wrgsbase
+                // Their offsets lead anywhere.
+                | M::Bt | M::Btc | M::Btr | M::Bts
+                // Undefined results.
+                | M::Bswap | M::Shld | M::Shrd
+                | M::Cmpxchg16b
+        )
+}
+
 /// Whether code cannot tell CPL 0 from CPL 3 by this form.
 #[must_use]
 pub fn is_indifferent_to_cpl(code: Code) -> bool {

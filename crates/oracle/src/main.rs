@@ -7,7 +7,7 @@ use std::time::Instant;
 use clap::{Parser, ValueEnum};
 use engine_soft::SoftEngine;
 use engine_soft::model::Model;
-use oracle::campaign::{Plan, run_forms, uncovered};
+use oracle::campaign::{Plan, run_forms, run_programs, uncovered};
 use oracle::check::Report;
 use oracle::emulated::Emulated;
 use oracle::forms::Family;
@@ -19,6 +19,8 @@ use oracle::state::Mode;
 enum What {
     /// Integer forms in 64-bit mode.
     Integer,
+    /// Programs of several integer instructions.
+    Programs,
     /// x87, MMX and SSE forms in 64-bit mode.
     Vector,
 }
@@ -33,6 +35,9 @@ struct Arguments {
     /// Executions of each form.
     #[arg(long, default_value_t = 20_000)]
     per_code: u64,
+    /// Number of programs.
+    #[arg(long, default_value_t = 100_000)]
+    programs: u64,
     /// Seed.
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -53,6 +58,12 @@ fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
     let mut differences = 0;
     for what in &arguments.what {
         let family = match what {
+            What::Programs => {
+                let started = Instant::now();
+                let report = run_programs(&engine, &mut host, &mut guest, arguments.seed, arguments.programs);
+                differences += tell(&report, started);
+                continue;
+            }
             What::Integer => Family::Integer,
             What::Vector => Family::Vector,
         };

@@ -3,6 +3,7 @@
 
 use iced_x86::{Code, Encoder, Instruction, Mnemonic, OpCodeInfo, OpCodeOperandKind, OpKind, Register};
 
+use super::sequence::{INDEX, POINTERS};
 use super::{Encoded, decode, place};
 use crate::layout::{CODE, CODE_PAGES, DATA, DATA_BYTES, PAGE};
 use crate::random::Random;
@@ -21,8 +22,15 @@ const SEGMENTS: [Register; 6] =
 pub fn encode(random: &mut Random, code: Code, mode: Mode) -> Option<Encoded> {
     let address = place(random);
     let form = code.op_code();
-    let mut builder =
-        Builder { random, form, mode, address, instruction: Instruction::new(), address_32: false };
+    let mut builder = Builder {
+        random,
+        form,
+        mode,
+        address,
+        instruction: Instruction::new(),
+        address_32: false,
+        within: false,
+    };
     builder.build(code)?;
     let Builder { random, instruction, .. } = builder;
     let mut encoder = Encoder::new(mode.bitness());
@@ -39,6 +47,20 @@ pub fn encode(random: &mut Random, code: Code, mode: Mode) -> Option<Encoded> {
         && instruction.near_branch_target().wrapping_sub(address) < bytes.len() as u64;
     let understood = understood && !endless;
     understood.then_some(Encoded { mode, address, bytes, instruction })
+}
+
+/// Encodes a form for a program: operands in memory lie where the program's pointers point to.
+pub(super) fn encode_within(random: &mut Random, code: Code) -> Option<Vec<u8>> {
+    let form = code.op_code();
+    let mode = Mode::User64;
+    let instruction = Instruction::new();
+    let mut builder =
+        Builder { random, form, mode, address: CODE, instruction, address_32: false, within: true };
+    builder.build(code)?;
+    let instruction = builder.instruction;
+    let mut encoder = Encoder::new(mode.bitness());
+    encoder.encode(&instruction, CODE).ok()?;
+    Some(encoder.take_buffer())
 }
 
 /// Now and then a prefix that the encoder would not write: without effect, or with one that the decoder tells.
@@ -71,6 +93,8 @@ struct Builder<'a> {
     instruction: Instruction,
     /// All operands in memory have one address size.
     address_32: bool,
+    /// Operands in memory use a program's pointers.
+    within: bool,
 }
 
 impl Builder<'_> {
@@ -79,7 +103,7 @@ impl Builder<'_> {
         // A forced address size is part of some forms (LOOP).
         self.address_32 = match self.form.address_size() {
             32 => true,
-            _ => self.mode != Mode::User32 && self.random.percent(12),
+            _ => self.mode != Mode::User32 && !self.within && self.random.percent(12),
         };
         let vex = matches!(self.form.encoding(), iced_x86::EncodingKind::VEX);
         let kinds: Vec<_> = self.form.op_kinds().to_vec();
@@ -87,7 +111,11 @@ impl Builder<'_> {
             self.operand(index, kind)?;
         }
         let memory = (0..self.instruction.op_count()).any(|index| is_memory(self.instruction.op_kind(index)));
-        if memory && self.instruction.segment_prefix() == Register::None && self.random.percent(12) {
+        if memory
+            && !self.within
+            && self.instruction.segment_prefix() == Register::None
+            && self.random.percent(12)
+        {
             let segment = if self.mode == Mode::User32 {
                 self.random.pick(&[Register::ES, Register::SS, Register::DS])
             } else {
@@ -351,6 +379,17 @@ impl Builder<'_> {
 
     fn memory(&mut self, index: u32) {
         self.instruction.set_op_kind(index, OpKind::Memory);
+        if self.within {
+            self.instruction.set_memory_base(self.random.pick(&POINTERS));
+            if self.random.percent(40) {
+                self.instruction.set_memory_index(INDEX);
+                self.instruction.set_memory_index_scale(1 << self.random.below(4));
+            }
+            let displacement = i64::from(self.random.bits() as i8) as u64;
+            self.instruction.set_memory_displ_size(1);
+            self.instruction.set_memory_displacement64(displacement);
+            return;
+        }
         let bits_64 = self.mode != Mode::User32;
         let narrow = !bits_64 || self.address_32;
         let displacement = match self.random.below(4) {

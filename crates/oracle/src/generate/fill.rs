@@ -155,7 +155,7 @@ fn defined(instruction: &Instruction, state: &State) -> bool {
         {
             return false;
         }
-        _ if size > 16 && address().is_canonical() != address().wrapping_add(size).is_canonical() => {
+        _ if size > 8 && address().is_canonical() != address().wrapping_add(size).is_canonical() => {
             return false;
         }
         _ => {}

@@ -3,10 +3,12 @@
 
 mod encode;
 mod fill;
+mod sequence;
 mod vector;
 
 pub use encode::encode;
 pub use fill::fill;
+pub use sequence::{Program, program, start};
 pub use vector::vector;
 
 use iced_x86::{Decoder, DecoderOptions, Instruction, OpKind, Register};
