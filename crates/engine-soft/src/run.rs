@@ -98,7 +98,7 @@ impl Cpu {
         loop {
             // SAFETY: `op` was found for the current mode, or is where a handler of such a block wants to go on; blocks are
             // freed only by `find_block`.
-            let leave = unsafe { ((*op).handler)(self, op) };
+            let leave = unsafe { (*op).handler()(self, op) };
             match leave {
                 Leave::Continue => op = self.resume_at,
                 Leave::LookUp => return Ok(()),
@@ -140,7 +140,7 @@ impl Cpu {
         let mut op = self.find_block(true)?;
         loop {
             // SAFETY: as in `run_chain`.
-            match unsafe { ((*op).handler)(self, op) } {
+            match unsafe { (*op).handler()(self, op) } {
                 Leave::Continue => op = self.resume_at,
                 Leave::LookUp => return Ok(()),
                 Leave::Stop => return Err(self.stop.take().expect("a handler that stops says why")),

@@ -199,7 +199,7 @@ pub(super) fn operation(cpu: &Cpu, context: &Context<'_>) -> Option<Made> {
         M::Cqo => of::<SignAccumulator<8>>(),
         M::Xlatb => {
             xlat_operand(cpu, instruction, &mut op);
-            op.handler = slow::<Xlat>;
+            op.set_handler(slow::<Xlat>);
             return Some(Made::Operation(op));
         }
         M::Movbe => match shape {
@@ -280,7 +280,7 @@ pub(super) fn operation(cpu: &Cpu, context: &Context<'_>) -> Option<Made> {
         M::Push | M::Pop | M::Leave | M::Enter | M::Pusha | M::Pushad | M::Popa | M::Popad
     );
     let fast_path = !simple_only && (!touches_memory || simple) && (!touches_stack || cpu.mode().is_64());
-    op.handler = if fast_path { handlers.fast } else { handlers.slow };
+    op.set_handler(if fast_path { handlers.fast } else { handlers.slow });
     Some(match handlers.fused {
         Some(fused) if fast_path => Made::Fusable(op, fused),
         _ => Made::Operation(op),

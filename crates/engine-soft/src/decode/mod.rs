@@ -141,7 +141,7 @@ fn decode(
             }
             Made::BranchInside(operation, condition) => {
                 if let (Some(handlers), Some(last)) = (before, operations.last_mut()) {
-                    last.handler = handlers[usize::from(condition)];
+                    last.set_handler(handlers[usize::from(condition)]);
                 }
                 operations.push(operation);
             }

@@ -8,18 +8,7 @@ use crate::cpu::{Cpu, memory_segment};
 
 /// An operation without operands.
 pub(super) fn plain(offset: u16, length: u8, handler: Handler) -> Op {
-    Op {
-        handler,
-        immediate: 0,
-        displacement: 0,
-        offset,
-        length_and_segment: length & 15,
-        base: field::ZERO,
-        index: field::ZERO,
-        scale: 0,
-        register: 0,
-        extra: 0,
-    }
+    Op::new(handler, offset, length)
 }
 
 /// Byte offset of a general-purpose register of any width.

@@ -53,7 +53,7 @@ unsafe fn go_linked(cpu: &mut Cpu, op: *const Op) -> Leave {
         if spend(cpu, &*op) || link.is_null() {
             return unlinked(cpu, op);
         }
-        ((*link).handler)(cpu, link)
+        (*link).handler()(cpu, link)
     }
 }
 
@@ -80,7 +80,7 @@ unsafe fn go(cpu: &mut Cpu, op: *const Op, rip: u64) -> Leave {
             return Leave::LookUp;
         }
         cpu.frame.slots[slot::IP_BASE] = rip & !0xFFF;
-        ((*found).handler)(cpu, found)
+        (*found).handler()(cpu, found)
     }
 }
 

@@ -293,7 +293,7 @@ pub(crate) unsafe fn next(cpu: &mut Cpu, op: *const Op) -> Leave {
     // SAFETY: by contract.
     unsafe {
         let next = op.add(1);
-        ((*next).handler)(cpu, next)
+        (*next).handler()(cpu, next)
     }
 }
 
