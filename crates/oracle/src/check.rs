@@ -169,6 +169,9 @@ impl<'a> Checker<'a> {
                 if converts_to_mmx(&encoded.instruction) {
                     state.mask_exceptions();
                 }
+                if encoded.instruction.mnemonic() == Mnemonic::Maskmovq {
+                    state.enter_mmx();
+                }
                 start.state.vector = Some(state);
             }
             runs += 1;
@@ -271,7 +274,8 @@ impl<'a> Checker<'a> {
     }
 }
 
-/// Whether the x87 unit enters MMX state even if the instruction then raises a SIMD exception, of which the manuals do not tell.
+/// Whether the x87 unit enters MMX state even if the instruction then raises a SIMD exception, of which the manuals do not tell. (MASKMOVQ does so on a
+/// page fault, so it starts from that state.)
 fn converts_to_mmx(instruction: &Instruction) -> bool {
     use Mnemonic as M;
     matches!(

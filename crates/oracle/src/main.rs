@@ -19,6 +19,8 @@ use oracle::state::Mode;
 enum What {
     /// Integer forms in 64-bit mode.
     Integer,
+    /// Integer forms in compatibility mode.
+    Compatibility,
     /// Programs of several integer instructions.
     Programs,
     /// x87, MMX and SSE forms in 64-bit mode.
@@ -57,23 +59,24 @@ fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
     let plan = Plan { seed: arguments.seed, per_form: arguments.per_code };
     let mut differences = 0;
     for what in &arguments.what {
-        let family = match what {
+        let (family, mode) = match what {
             What::Programs => {
                 let started = Instant::now();
                 let report = run_programs(&engine, &mut host, &mut guest, arguments.seed, arguments.programs);
                 differences += tell(&report, started);
                 continue;
             }
-            What::Integer => Family::Integer,
-            What::Vector => Family::Vector,
+            What::Integer => (Family::Integer, Mode::User64),
+            What::Compatibility => (Family::Integer, Mode::User32),
+            What::Vector => (Family::Vector, Mode::User64),
         };
         let started = Instant::now();
-        let report = run_forms(&engine, &mut host, &mut guest, plan, Mode::User64, family, |name| {
+        let report = run_forms(&engine, &mut host, &mut guest, plan, mode, family, |name| {
             name.contains(&arguments.only)
         });
         differences += tell(&report, started);
         if arguments.uncovered {
-            for (form, reason) in uncovered(&engine, &report, Mode::User64, family) {
+            for (form, reason) in uncovered(&engine, &report, mode, family) {
                 println!("{form}\t{reason}");
             }
         }

@@ -74,6 +74,12 @@ impl Fxsave {
         self.0[25] |= 0x1F;
     }
 
+    /// Makes TOP zero and no x87 register empty, as MMX instructions do.
+    pub fn enter_mmx(&mut self) {
+        self.0[3] &= !0x38;
+        self.0[4] = 0xFF;
+    }
+
     /// MXCSR.
     #[must_use]
     pub fn mxcsr(&self) -> u32 {

@@ -28,7 +28,7 @@ pub fn encode(random: &mut Random, code: Code, mode: Mode) -> Option<Encoded> {
         mode,
         address,
         instruction: Instruction::new(),
-        address_32: false,
+        other_address_size: false,
         within: false,
     };
     builder.build(code)?;
@@ -55,7 +55,7 @@ pub(super) fn encode_within(random: &mut Random, code: Code) -> Option<Vec<u8>> 
     let mode = Mode::User64;
     let instruction = Instruction::new();
     let mut builder =
-        Builder { random, form, mode, address: CODE, instruction, address_32: false, within: true };
+        Builder { random, form, mode, address: CODE, instruction, other_address_size: false, within: true };
     builder.build(code)?;
     let instruction = builder.instruction;
     let mut encoder = Encoder::new(mode.bitness());
@@ -91,8 +91,8 @@ struct Builder<'a> {
     mode: Mode,
     address: u64,
     instruction: Instruction,
-    /// All operands in memory have one address size.
-    address_32: bool,
+    /// All operands in memory have one address size: the mode's, or the smaller one that a prefix chooses.
+    other_address_size: bool,
     /// Operands in memory use a program's pointers.
     within: bool,
 }
@@ -101,9 +101,10 @@ impl Builder<'_> {
     fn build(&mut self, code: Code) -> Option<()> {
         self.instruction.set_code(code);
         // A forced address size is part of some forms (LOOP).
-        self.address_32 = match self.form.address_size() {
-            32 => true,
-            _ => self.mode != Mode::User32 && !self.within && self.random.percent(12),
+        self.other_address_size = match (self.form.address_size(), self.mode) {
+            (16, Mode::User32) => true,
+            (32, Mode::User64 | Mode::Kernel64) => true,
+            _ => !self.within && self.random.percent(12),
         };
         let vex = matches!(self.form.encoding(), iced_x86::EncodingKind::VEX);
         let kinds: Vec<_> = self.form.op_kinds().to_vec();
@@ -256,8 +257,11 @@ impl Builder<'_> {
             }
             K::seg_rBX_al => {
                 self.instruction.set_op_kind(index, OpKind::Memory);
-                let base =
-                    if self.address_32 || self.mode == Mode::User32 { Register::EBX } else { Register::RBX };
+                let base = match (self.mode, self.other_address_size) {
+                    (Mode::User32, true) => Register::BX,
+                    (Mode::User32, false) | (_, true) => Register::EBX,
+                    _ => Register::RBX,
+                };
                 self.instruction.set_memory_base(base);
                 self.instruction.set_memory_index(Register::AL);
             }
@@ -277,8 +281,12 @@ impl Builder<'_> {
         Some(())
     }
 
-    fn string_kind(&mut self, _bits_16: OpKind, bits_32: OpKind, bits_64: OpKind) -> OpKind {
-        if self.mode == Mode::User32 || self.address_32 { bits_32 } else { bits_64 }
+    fn string_kind(&mut self, bits_16: OpKind, bits_32: OpKind, bits_64: OpKind) -> OpKind {
+        match (self.mode, self.other_address_size) {
+            (Mode::User32, true) => bits_16,
+            (Mode::User32, false) | (_, true) => bits_32,
+            _ => bits_64,
+        }
     }
 
     fn immediate(&mut self, index: u32, kind: OpCodeOperandKind) {
@@ -367,14 +375,33 @@ impl Builder<'_> {
     /// An address that stands in the instruction whole.
     fn absolute(&mut self, index: u32) {
         self.instruction.set_op_kind(index, OpKind::Memory);
-        let narrow = self.mode == Mode::User32 || self.address_32;
+        let narrow = self.mode == Mode::User32 || self.other_address_size;
         let target = DATA + self.random.below(DATA_BYTES);
         let target = match self.random.below(10) {
             0 if !narrow => self.random.edge(),
             _ => target,
         };
-        self.instruction.set_memory_displacement64(if narrow { target & 0xFFFF_FFFF } else { target });
-        self.instruction.set_memory_displ_size(if narrow { 4 } else { 8 });
+        let size = match (self.mode, self.other_address_size) {
+            (Mode::User32, true) => 2,
+            (Mode::User32, false) | (_, true) => 4,
+            _ => 8,
+        };
+        self.instruction.set_memory_displacement64(target & u64::MAX >> (64 - 8 * size));
+        self.instruction.set_memory_displ_size(size);
+    }
+
+    /// A 16-bit address.
+    fn memory_16(&mut self) {
+        use Register::{BP, BX, DI, None, SI};
+        const FORMS: [(Register, Register); 8] =
+            [(BX, SI), (BX, DI), (BP, SI), (BP, DI), (SI, None), (DI, None), (BP, None), (BX, None)];
+        let (base, index) = self.random.pick(&FORMS);
+        self.instruction.set_memory_base(base);
+        self.instruction.set_memory_index(index);
+        let displacement = self.random.edge() as i16;
+        let size = if i16::from(displacement as i8) == displacement { 1 } else { 2 };
+        self.instruction.set_memory_displ_size(size);
+        self.instruction.set_memory_displacement64(u64::from(displacement as u16));
     }
 
     fn memory(&mut self, index: u32) {
@@ -391,7 +418,11 @@ impl Builder<'_> {
             return;
         }
         let bits_64 = self.mode != Mode::User32;
-        let narrow = !bits_64 || self.address_32;
+        if !bits_64 && self.other_address_size {
+            self.memory_16();
+            return;
+        }
+        let narrow = !bits_64 || self.other_address_size;
         let displacement = match self.random.below(4) {
             0 => self.random.edge() as i32,
             _ => self.random.edge() as i8 as i32,

@@ -6,7 +6,7 @@ use iced_x86::{Code, Instruction, InstructionInfoFactory, Mnemonic, OpKind, Regi
 use super::{Encoded, Start, register_value};
 use crate::layout::{CODE, CODE_PAGES, DATA, DATA_BYTES, PAGE, PageRights, is_harmless};
 use crate::random::Random;
-use crate::state::{Mode, State, rflags};
+use crate::state::{Mode, State, rflags, selector};
 
 /// Selectors for far transfers and segment loads: good ones, others that Linux and the guest agree on, and the null selector.
 pub(super) const SELECTORS: [u16; 8] = [0x33, 0x33, 0x23, 0x2B, 0x00, 0x10, 0x30, 0xFFF8];
@@ -313,7 +313,11 @@ impl Filler<'_> {
                 self.fix(RSP, top);
                 let target = if wrong == 1 { target } else { CODE + self.random.below(CODE_PAGES * PAGE) };
                 let skips = self.instruction.op_count() != 0 && self.instruction.immediate16() > 256;
-                let code = if matches!(wrong, 2..4) && !skips { self.random.pick(&SELECTORS) } else { 0x33 };
+                let code = if matches!(wrong, 2..4) && !skips {
+                    self.random.pick(&SELECTORS)
+                } else {
+                    self.code_selector()
+                };
                 let data = if wrong == 4 { self.random.pick(&[0x28u16, 0, 0x18, 0x33]) } else { 0x2B };
                 let (code, data) = (u64::from(code), u64::from(data));
                 let stack = self.target(8);
@@ -329,6 +333,11 @@ impl Filler<'_> {
             }
             _ => {}
         }
+    }
+
+    /// The code segment that the instruction runs in.
+    fn code_selector(&self) -> u16 {
+        if self.mode == Mode::User32 { selector::CODE_32 } else { selector::CODE_64 }
     }
 
     /// Where a branch through a register or memory goes: not back to the instruction, which would never end.
