@@ -23,13 +23,19 @@ impl Cpu {
     /// Whether an external interrupt could be delivered before the next instruction.
     #[must_use]
     pub fn can_take_interrupt(&self) -> bool {
-        self.rflags() & rflags::IF != 0 && !self.events.interrupt_shadow && self.events.pending.is_none()
+        self.rflags() & rflags::IF != 0 && !self.events.interrupt_shadow && self.is_between_instructions()
     }
 
     /// Whether an NMI could be delivered before the next instruction.
     #[must_use]
     pub fn can_take_nmi(&self) -> bool {
-        !self.events.nmi_blocked && !self.events.interrupt_shadow && self.events.pending.is_none()
+        !self.events.nmi_blocked && !self.events.interrupt_shadow && self.is_between_instructions()
+    }
+
+    /// Whether nothing is being delivered, and no instruction waits to go on with an access that was completed: an event
+    /// before such an instruction would have its access done a second time after the event.
+    fn is_between_instructions(&self) -> bool {
+        self.events.pending.is_none() && !self.has_completed()
     }
 
     /// Runs until something happens.
