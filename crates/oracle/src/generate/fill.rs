@@ -3,10 +3,10 @@
 
 use iced_x86::{Code, Instruction, InstructionInfoFactory, Mnemonic, OpKind, Register};
 
-use super::{Encoded, Start};
+use super::{Encoded, Start, register_value};
 use crate::layout::{CODE, CODE_PAGES, DATA, DATA_BYTES, PAGE, PageRights, is_harmless};
 use crate::random::Random;
-use crate::state::{Mode, State, rflags};
+use crate::state::{Mode, State, rflags, selector};
 
 /// Selectors for far transfers and segment loads: good ones, others that Linux and the guest agree on, and the null selector.
 pub(super) const SELECTORS: [u16; 8] = [0x33, 0x33, 0x23, 0x2B, 0x00, 0x10, 0x30, 0xFFF8];
@@ -64,10 +64,11 @@ fn harmless(factory: &mut InstructionInfoFactory, instruction: &Instruction, sta
         && instruction.op1_kind() == OpKind::Register
         && instruction.op0_kind() == OpKind::Memory
     {
-        let Some(base) = instruction.virtual_address(0, 0, |register, _, _| value_of(state, register)) else {
+        let Some(base) = instruction.virtual_address(0, 0, |register, _, _| register_value(state, register))
+        else {
             return false;
         };
-        let offset = value_of(state, instruction.op1_register()).unwrap_or(0);
+        let offset = register_value(state, instruction.op1_register()).unwrap_or(0);
         let bytes = match instruction.op1_register().size() {
             2 => i64::from(offset as i16) >> 4 << 1,
             4 => i64::from(offset as i32) >> 5 << 2,
@@ -79,7 +80,7 @@ fn harmless(factory: &mut InstructionInfoFactory, instruction: &Instruction, sta
     }
     let info = factory.info(instruction);
     info.used_memory().iter().all(|memory| {
-        let address = memory.virtual_address(0, |register, _, _| value_of(state, register));
+        let address = memory.virtual_address(0, |register, _, _| register_value(state, register));
         address.is_none_or(|address| is_harmless(address) && is_harmless(address.wrapping_add(64)))
     })
 }
@@ -97,7 +98,7 @@ fn defined(instruction: &Instruction, state: &State) -> bool {
         let offset = operand.and_then(|operand| {
             instruction.virtual_address(operand, 0, |register, _, _| match register {
                 Register::FS | Register::GS => Some(0),
-                _ => value_of(state, register),
+                _ => register_value(state, register),
             })
         });
         if offset.is_some_and(|offset| !offset.is_canonical() || !offset.wrapping_add(64).is_canonical()) {
@@ -107,11 +108,17 @@ fn defined(instruction: &Instruction, state: &State) -> bool {
     let aligns = state.rflags & rflags::AC != 0;
     let address = || {
         let operand = memory_operand(instruction);
-        instruction.virtual_address(operand, 0, |register, _, _| value_of(state, register)).unwrap_or(0)
+        instruction.virtual_address(operand, 0, |register, _, _| register_value(state, register)).unwrap_or(0)
     };
+    let size = instruction.memory_size().size() as u64;
     match instruction.mnemonic() {
         // The write that it tries at the new top.
         Mnemonic::Enter if aligns => return false,
+        // How operands of many parts are to be aligned.
+        Mnemonic::Fldenv | Mnemonic::Fnstenv | Mnemonic::Fnsave | Mnemonic::Frstor if aligns => return false,
+        Mnemonic::Fxsave | Mnemonic::Fxsave64 | Mnemonic::Fxrstor | Mnemonic::Fxrstor64 if aligns => {
+            return false;
+        }
         // AMD's processors look at 32 bits.
         Mnemonic::Movsxd
             if instruction.code() == Code::Movsxd_r16_rm16 && instruction.op1_kind() == OpKind::Memory =>
@@ -142,7 +149,15 @@ fn defined(instruction: &Instruction, state: &State) -> bool {
         {
             return false;
         }
-        Mnemonic::Cmpxchg16b if !address().is_multiple_of(16) && !address().is_canonical() => return false,
+        _ if size >= 16
+            && !address().is_multiple_of(16)
+            && !(address().is_canonical() && address().wrapping_add(size - 1).is_canonical()) =>
+        {
+            return false;
+        }
+        _ if size > 8 && address().is_canonical() != address().wrapping_add(size).is_canonical() => {
+            return false;
+        }
         _ => {}
     }
     let repeated = instruction.has_rep_prefix() || instruction.has_repne_prefix();
@@ -168,28 +183,6 @@ fn is_source(kind: OpKind) -> bool {
 
 fn is_bit_test(mnemonic: Mnemonic) -> bool {
     matches!(mnemonic, Mnemonic::Bt | Mnemonic::Btc | Mnemonic::Btr | Mnemonic::Bts)
-}
-
-/// Value of a register, for addresses.
-fn value_of(state: &State, register: Register) -> Option<u64> {
-    match register {
-        Register::FS => Some(state.fs_base),
-        Register::GS => Some(state.gs_base),
-        _ if register.is_segment_register() => Some(0),
-        _ if register.is_gpr() => {
-            let whole = state.gprs[register.full_register().number()];
-            Some(match register.size() {
-                1 if matches!(register, Register::AH | Register::CH | Register::DH | Register::BH) => {
-                    whole >> 8 & 0xFF
-                }
-                1 => whole & 0xFF,
-                2 => whole & 0xFFFF,
-                4 => whole & 0xFFFF_FFFF,
-                _ => whole,
-            })
-        }
-        _ => None,
-    }
 }
 
 struct Filler<'a> {
@@ -320,7 +313,11 @@ impl Filler<'_> {
                 self.fix(RSP, top);
                 let target = if wrong == 1 { target } else { CODE + self.random.below(CODE_PAGES * PAGE) };
                 let skips = self.instruction.op_count() != 0 && self.instruction.immediate16() > 256;
-                let code = if matches!(wrong, 2..4) && !skips { self.random.pick(&SELECTORS) } else { 0x33 };
+                let code = if matches!(wrong, 2..4) && !skips {
+                    self.random.pick(&SELECTORS)
+                } else {
+                    self.code_selector()
+                };
                 let data = if wrong == 4 { self.random.pick(&[0x28u16, 0, 0x18, 0x33]) } else { 0x2B };
                 let (code, data) = (u64::from(code), u64::from(data));
                 let stack = self.target(8);
@@ -336,6 +333,11 @@ impl Filler<'_> {
             }
             _ => {}
         }
+    }
+
+    /// The code segment that the instruction runs in.
+    fn code_selector(&self) -> u16 {
+        if self.mode == Mode::User32 { selector::CODE_32 } else { selector::CODE_64 }
     }
 
     /// Where a branch through a register or memory goes: not back to the instruction, which would never end.
@@ -442,8 +444,9 @@ impl Filler<'_> {
                 vector: None,
             };
             // XLAT's index is AL.
-            instruction
-                .virtual_address(memory_operand(instruction), 0, |register, _, _| value_of(&state, register))
+            instruction.virtual_address(memory_operand(instruction), 0, |register, _, _| {
+                register_value(&state, register)
+            })
         };
         let bases = (self.fs_base, self.gs_base);
         let by_base = number(base).filter(|&base| !self.fixed[base]);
@@ -509,10 +512,13 @@ impl Filler<'_> {
                 target
             }
             Mnemonic::Cmpxchg if self.random.percent(50) => self.gprs[0],
+            Mnemonic::Cmpxchg8b if self.random.percent(20) => self.gprs[0] & 0xFFFF_FFFF,
             Mnemonic::Cmpxchg8b if self.random.percent(50) => self.gprs[0] & 0xFFFF_FFFF | self.gprs[2] << 32,
             Mnemonic::Cmpxchg16b if self.random.percent(50) => {
                 let (low, high) = (self.gprs[0], self.gprs[2]);
-                self.poke(address.wrapping_add(8), &high.to_le_bytes());
+                if self.random.percent(70) {
+                    self.poke(address.wrapping_add(8), &high.to_le_bytes());
+                }
                 low
             }
             Mnemonic::Lds | Mnemonic::Les | Mnemonic::Lfs | Mnemonic::Lgs | Mnemonic::Lss => return,
@@ -589,7 +595,7 @@ impl Filler<'_> {
                 selectors: [0; 6],
                 vector: None,
             };
-            (register.size(), value_of(&state, register).unwrap_or(1))
+            (register.size(), register_value(&state, register).unwrap_or(1))
         } else {
             let size = instruction.memory_size().size();
             let mut bytes = [0; 8];
