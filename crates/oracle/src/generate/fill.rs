@@ -114,6 +114,8 @@ fn defined(instruction: &Instruction, state: &State) -> bool {
     match instruction.mnemonic() {
         // The write that it tries at the new top.
         Mnemonic::Enter if aligns => return false,
+        // How far it has come when it faults.
+        Mnemonic::Popa | Mnemonic::Popad if state.gprs[RSP] & 0xFFF > 0xFE0 => return false,
         // How operands of many parts are to be aligned.
         Mnemonic::Fldenv | Mnemonic::Fnstenv | Mnemonic::Fnsave | Mnemonic::Frstor if aligns => return false,
         Mnemonic::Fxsave | Mnemonic::Fxsave64 | Mnemonic::Fxrstor | Mnemonic::Fxrstor64 if aligns => {
@@ -522,6 +524,8 @@ impl Filler<'_> {
                 low
             }
             Mnemonic::Lds | Mnemonic::Les | Mnemonic::Lfs | Mnemonic::Lgs | Mnemonic::Lss => return,
+            // Without the mode for misaligned operands, which not every processor has.
+            Mnemonic::Ldmxcsr => self.random.edge() & !(1 << 17),
             _ if self.random.percent(60) => self.random.edge(),
             _ => return,
         };
