@@ -201,13 +201,13 @@ impl Emulated {
             let entry = table * PAGE + (linear >> (12 + 9 * level) & 511) * 8;
             let mut value = self.read_word(entry);
             if value == 0 {
-                value = *free * PAGE | PRESENT | WRITABLE | USER;
+                value = (*free * PAGE) | PRESENT | WRITABLE | USER;
                 *free += 1;
                 self.write_word(entry, value);
             }
             table = value >> 12;
         }
-        self.write_word(table * PAGE + (linear >> 12 & 511) * 8, gpn * PAGE | PRESENT | flags);
+        self.write_word(table * PAGE + (linear >> 12 & 511) * 8, (gpn * PAGE) | PRESENT | flags);
     }
 
     fn set_up_registers(&mut self) {

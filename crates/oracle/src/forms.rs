@@ -260,10 +260,11 @@ pub fn is_indifferent_to_cpl(code: Code) -> bool {
         )
     });
     let mnemonic = code.mnemonic();
-    !segments
-        && !form.is_privileged()
-        && !form.may_require_cpl0()
-        && !form.is_input_output()
+    let tells = segments || form.is_privileged() || form.may_require_cpl0() || form.is_input_output();
+    let far =
+        matches!(mnemonic, M::Jmp | M::Call) && form.op_kinds().first() == Some(&OpCodeOperandKind::mem);
+    !tells
+        && !far
         && !matches!(
             mnemonic,
             M::Int
@@ -293,6 +294,4 @@ pub fn is_indifferent_to_cpl(code: Code) -> bool {
                 | M::Clac
                 | M::Stac
         )
-        && !(matches!(mnemonic, M::Jmp | M::Call)
-            && matches!(form.op_kinds().first(), Some(OpCodeOperandKind::mem)))
 }

@@ -43,8 +43,10 @@ pub fn encode(random: &mut Random, code: Code, mode: Mode) -> Option<Encoded> {
         return None;
     }
     let understood = instruction.is_invalid() || instruction.len() == bytes.len();
-    let endless = instruction.op0_kind() == OpKind::NearBranch64
-        && instruction.near_branch_target().wrapping_sub(address) < bytes.len() as u64;
+    // A branch back to itself never ends.
+    let near =
+        matches!(instruction.op0_kind(), OpKind::NearBranch16 | OpKind::NearBranch32 | OpKind::NearBranch64);
+    let endless = near && instruction.near_branch_target().wrapping_sub(address) < bytes.len() as u64;
     let understood = understood && !endless;
     understood.then_some(Encoded { mode, address, bytes, instruction })
 }

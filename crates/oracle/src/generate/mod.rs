@@ -3,6 +3,7 @@
 
 mod encode;
 mod fill;
+mod limits;
 mod sequence;
 mod vector;
 
