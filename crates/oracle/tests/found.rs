@@ -119,6 +119,12 @@ static CASES: &[Case] = {
             state.gprs[RDX] = 3;
         }),
         case("SALC was not there", User32, &[0xD6], |state| state.rflags |= rflags::CF),
+        case(
+            "#GP for an invalid instruction of fifteen bytes",
+            User64,
+            &[0xF0, 0x64, 0x67, 0x4C, 0x69, 0x0C, 0x2D, 0xB4, 0x43, 0x10, 0x10, 0x16, 0x8C, 0x01, 0xBE],
+            |_| {},
+        ),
         case("SYSEXIT of a program", User32, &[0x0F, 0x35], |_| {}),
     ]
 };

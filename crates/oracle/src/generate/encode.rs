@@ -42,6 +42,11 @@ pub fn encode(random: &mut Random, code: Code, mode: Mode) -> Option<Encoded> {
     if instruction.is_invalid() && prefix != Some(0xF0) {
         return None;
     }
+    // AMD's processors do not fetch what is behind these opcodes.
+    let unfetched = matches!(form.mnemonic(), Mnemonic::Ud0 | Mnemonic::Ud1);
+    if instruction.is_invalid() && unfetched && address + bytes.len() as u64 > CODE + CODE_PAGES * PAGE {
+        return None;
+    }
     let understood = instruction.is_invalid() || instruction.len() == bytes.len();
     // A branch back to itself never ends.
     let near =

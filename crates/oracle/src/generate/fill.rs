@@ -4,7 +4,7 @@
 use iced_x86::{Code, Instruction, InstructionInfoFactory, Mnemonic, OpKind, Register};
 
 use super::limits::{canonical, defined, harmless, is_bit_test, is_canonical};
-use super::{Encoded, Start, register_value};
+use super::{Encoded, Start, memory_address, register_value};
 use crate::layout::{CODE, CODE_PAGES, DATA, DATA_BYTES, PAGE};
 use crate::random::Random;
 use crate::state::{Mode, State, rflags, selector};
@@ -516,8 +516,17 @@ impl Filler<'_> {
                 }
             }
             _ => {
-                if let Some(poke) = self.pokes.last_mut() {
-                    poke.1 = selector.to_le_bytes()[..poke.1.len().min(2)].to_vec();
+                let state = State {
+                    gprs: self.gprs,
+                    rip: 0,
+                    rflags: 0,
+                    fs_base: self.fs_base,
+                    gs_base: self.gs_base,
+                    selectors: [0; 6],
+                    vector: None,
+                };
+                if let Some(address) = memory_address(self.instruction, &state) {
+                    self.poke(address, &selector.to_le_bytes()[..2]);
                 }
             }
         }

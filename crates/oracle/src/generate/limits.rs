@@ -66,6 +66,7 @@ pub(super) fn defined(instruction: &Instruction, state: &State) -> bool {
         M::Enter => aligns,
         // How far it has come when it faults.
         M::Popa | M::Popad => rsp % PAGE > PAGE - 32,
+        M::Pusha | M::Pushad => rsp % PAGE < 32,
         // How operands of many parts are to be aligned.
         M::Fldenv
         | M::Fnstenv
@@ -86,11 +87,15 @@ pub(super) fn defined(instruction: &Instruction, state: &State) -> bool {
         // AMD's processors do not fetch what is behind these opcodes.
         M::Ud0 | M::Ud1 => instruction.next_ip() > CODE + CODE_PAGES * PAGE,
         // Whether the fault of the push or that of the target goes first.
-        M::Call => !can_push(rsp) && may_miss(instruction, state),
+        M::Call => (!can_push(rsp) || (aligns && !rsp.is_multiple_of(8))) && may_miss(instruction, state),
+        // Linux keeps the processor's number in the limit of this segment.
+        M::Lar | M::Lsl => names_processor_number(instruction, state),
+        // How far up the stack it looks before it checks the selector.
+        M::Retf if aligns => true,
         // Which of the bytes goes first.
         M::Maskmovq | M::Maskmovdqu => {
             let rdi = state.gprs[RDI];
-            is_canonical(rdi) != is_canonical(rdi.wrapping_add(16))
+            aligns || is_canonical(rdi) != is_canonical(rdi.wrapping_add(16))
         }
         // Which part of the frame is read first.
         M::Retf | M::Iret | M::Iretd | M::Iretq => is_canonical(rsp) != is_canonical(rsp.wrapping_add(40)),
@@ -107,10 +112,26 @@ pub(super) fn defined(instruction: &Instruction, state: &State) -> bool {
     let two_faults = match size {
         16.. if !address.is_multiple_of(16) => !first || !last,
         9.. => first != last,
-        _ if is_far_pointer(instruction) => first != is_canonical(address.wrapping_add(16)),
+        // Whether the selector's offset wraps around as the pointer's does.
+        _ if is_far_pointer(instruction) => {
+            first != is_canonical(address.wrapping_add(16))
+                || offset(instruction, state) as u32 > u32::MAX - 16
+        }
         _ => false,
     };
     !(open || two_faults || is_only_half_canonical(instruction, state))
+}
+
+/// Offset of the operand in memory in its segment.
+fn offset(instruction: &Instruction, state: &State) -> u64 {
+    let flat = State { fs_base: 0, gs_base: 0, ..state.clone() };
+    memory_address(instruction, &flat).unwrap_or(0)
+}
+
+fn names_processor_number(instruction: &Instruction, state: &State) -> bool {
+    const PROCESSOR_NUMBER: u64 = 0x78;
+    let register = instruction.op1_register();
+    register_value(state, register).is_some_and(|selector| selector & 0xFFFC == PROCESSOR_NUMBER)
 }
 
 /// Whether an offset is not canonical, but the sum with the base of FS or GS may be, or the other way round. AMD's processors raise #GP for it; the manuals speak
