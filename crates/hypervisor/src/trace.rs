@@ -83,6 +83,8 @@ exit_kinds! {
 /// How often what happened on a VP.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Statistics {
+    /// Guest instructions, as far as the engine counts them.
+    pub(crate) instructions: u64,
     /// By [`ExitKind`].
     exits: [u64; ExitKind::ALL.len()],
     /// By call code: calls, and those that did not succeed.
@@ -105,6 +107,7 @@ pub struct Statistics {
 impl Default for Statistics {
     fn default() -> Self {
         Self {
+            instructions: 0,
             exits: [0; ExitKind::ALL.len()],
             hypercalls: BTreeMap::new(),
             msrs: BTreeMap::new(),
@@ -161,6 +164,7 @@ impl Statistics {
             let counts = self.msrs.entry(number).or_default();
             *counts = (counts.0 + more.0, counts.1 + more.1, counts.2 + more.2);
         }
+        self.instructions += other.instructions;
         self.external_interrupts += other.external_interrupts;
         self.nmis += other.nmis;
         self.direct_timers += other.direct_timers;
@@ -168,6 +172,12 @@ impl Statistics {
         self.eoi_assists += other.eoi_assists;
         self.messages += other.messages;
         self.event_flags += other.event_flags;
+    }
+
+    /// Guest instructions executed; 0 if the engine does not count them.
+    #[must_use]
+    pub fn instructions(&self) -> u64 {
+        self.instructions
     }
 
     /// Exits of one kind.
@@ -230,6 +240,7 @@ impl fmt::Display for Statistics {
         let mut line = |count: u64, what: &dyn fmt::Display| {
             if count == 0 { Ok(()) } else { writeln!(f, "{count:>12}  {what}") }
         };
+        line(self.instructions, &"guest instructions")?;
         for &kind in ExitKind::ALL {
             line(self.exits(kind), &format_args!("exits: {}", kind.name()))?;
         }

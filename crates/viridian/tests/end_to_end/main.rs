@@ -1,0 +1,11 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The built command, from outside: what it prints, and with which status it ends. One binary, so that all of it is linked once.
+#![forbid(unsafe_code)]
+
+mod bad_input;
+mod debian;
+mod endings;
+mod guest;
+mod terminal;
+mod tour;
+mod viridian;
