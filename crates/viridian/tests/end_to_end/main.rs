@@ -7,5 +7,6 @@ mod debian;
 mod endings;
 mod guest;
 mod terminal;
+mod tiny_vmm;
 mod tour;
 mod viridian;
