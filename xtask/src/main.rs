@@ -2,6 +2,7 @@
 //! Development tasks: `cargo xtask TASK`. Never part of the product. One file a task.
 
 mod inventory;
+mod long;
 
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
@@ -22,11 +23,16 @@ enum Task {
         /// Folder that holds the tables (hypercalls.tsv, msrs.tsv ...)
         path: PathBuf,
     },
+    /// Run the checks that take too long for every change: boots in a row, the oracle, fuzzing, advisories, AddressSanitizer
+    Long(long::Options),
 }
 
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().task {
         Task::Inventory { path } => inventory::run(&path, &repository().join("tests/inventory")),
+        Task::Long(options) => {
+            return if long::run(&repository(), &options) { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+        }
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
