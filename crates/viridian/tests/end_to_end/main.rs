@@ -6,6 +6,7 @@ mod bad_input;
 mod debian;
 mod endings;
 mod guest;
+mod processor;
 mod terminal;
 mod tiny_vmm;
 mod tour;
