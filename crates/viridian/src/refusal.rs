@@ -28,10 +28,6 @@ pub(crate) enum Refusal {
     Initramfs(#[from] BuildError),
     #[error(transparent)]
     RamSize(#[from] BadRamSize),
-    #[error(
-        "the guest's processor has {bits} bits of physical addresses, too few for this much memory; choose less with --memory"
-    )]
-    TooMuchMemory { bits: u32 },
     #[error(transparent)]
     MemoryMap(#[from] BadMemoryMap),
     #[error(transparent)]

@@ -107,9 +107,6 @@ pub(crate) enum EngineName {
 
 /// The first sentence of clap's complaint, on one line: what was wrong, without usage and hints.
 pub(crate) fn complaint(error: &clap::Error) -> String {
-    if error.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
-        return "say what to do: run, features or tour; --help tells more".to_owned();
-    }
     let text = error.to_string();
     let mut sentence = String::new();
     for line in text.lines().take_while(|line| !line.trim().is_empty()) {
@@ -161,7 +158,6 @@ mod tests {
             (&["run", "debian", "--kernel", "x"], "--kernel"),
             (&["run", "--initrd", "x"], "--kernel"),
             (&["walk"], "walk"),
-            (&[], "run, features or tour"),
         ] {
             let sentence = refused(words);
             assert!(sentence.contains(part), "{words:?}: {sentence}");

@@ -39,9 +39,6 @@ pub(crate) fn run(options: &RunOptions) -> Result<Status, Refusal> {
     let guest = Guest::from_options(options)?;
     let layout = MemoryLayout::new(options.memory)?;
     let (engine, address_bits) = make_engine(options.engine)?;
-    if layout.mapped().iter().any(|range| range.end > 1 << address_bits) {
-        return Err(Refusal::TooMuchMemory { bits: address_bits });
-    }
     let space = Space::new(address_bits);
     map_memory(&space, &layout)?;
 
