@@ -47,7 +47,7 @@ impl Cpu {
     }
 
     fn run_inside(&mut self, limits: RunLimits) -> Exit {
-        self.budget = 0;
+        self.grant(0);
         self.link_from = std::ptr::null_mut();
         loop {
             let pending = self.shared.pending.load(Ordering::Acquire);
@@ -63,7 +63,7 @@ impl Cpu {
                 if limits.deadline.is_some_and(|deadline| self.clock.now() >= deadline) {
                     return between(ExitReason::Deadline);
                 }
-                self.budget = BUDGET;
+                self.grant(BUDGET);
             }
             if let Some(event) = self.events.pending {
                 self.rewind_completed();
@@ -91,6 +91,18 @@ impl Cpu {
                 }
             }
         }
+    }
+
+    /// Sets the budget.
+    fn grant(&mut self, budget: i64) {
+        self.granted += budget - self.budget;
+        self.budget = budget;
+    }
+
+    /// Instructions executed so far, as [`engine::EngineVp::instructions`] counts them.
+    #[must_use]
+    pub fn instructions(&self) -> u64 {
+        (self.granted - self.budget).unsigned_abs()
     }
 
     /// Has an exception delivered before the next instruction.

@@ -105,6 +105,8 @@ pub struct Cpu {
     pub flags: Flags,
     /// Instructions left until the run loop looks at the clock.
     pub(crate) budget: i64,
+    /// All that `budget` was ever given: less what is left of it, the instructions executed.
+    pub(crate) granted: i64,
     /// RIP of the instruction in slow instructions and between blocks; stale inside fast code.
     pub rip: u64,
     /// RIP of the following instruction, in slow instructions.
@@ -190,6 +192,7 @@ impl Cpu {
             frame: HostFrame::new(),
             flags: Flags::default(),
             budget: 0,
+            granted: 0,
             rip: 0,
             next_rip: 0,
             other_flags: 2,
