@@ -2,8 +2,11 @@
 //! Development tasks: `cargo xtask TASK`. Never part of the product. One file a task.
 
 mod inventory;
+mod kernels;
 mod long;
+mod machine;
 mod oracle;
+mod soak;
 
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
@@ -32,6 +35,10 @@ enum Task {
     },
     /// Run the checks that take too long for every change: boots in a row, the oracle, fuzzing, advisories, AddressSanitizer
     Long(long::Options),
+    /// Boot every stock kernel of Debian with several numbers of VPs, with and without Hyper-V, and print a table
+    Kernels(kernels::Options),
+    /// Keep a guest busy with processes, pipes, compression and signals for minutes, and watch its memory
+    Soak(soak::Options),
 }
 
 fn main() -> ExitCode {
@@ -45,6 +52,13 @@ fn main() -> ExitCode {
         Task::Long(options) => {
             return if long::run(&repository(), &options) { ExitCode::SUCCESS } else { ExitCode::FAILURE };
         }
+        Task::Kernels(options) => {
+            return if kernels::run(&repository(), &options) { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+        }
+        Task::Soak(options) => soak::run(&repository(), &options).map_err(|trouble| match trouble {
+            machine::Trouble::Skipped(why) => format!("SKIPPED: {why}"),
+            machine::Trouble::Failed(why) => why,
+        }),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
