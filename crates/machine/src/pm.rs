@@ -4,7 +4,7 @@
 //! | Port | Register |
 //! |---|---|
 //! | 0x600 | PM1 status (16 bits): 0 timer, 8 power button; a written one clears |
-//! | 0x602 | PM1 enable (16 bits): 0 timer, 5 global, 8 power button |
+//! | 0x602 | PM1 enable (16 bits): 0 timer, 5 global, 8 power button, 10 real-time clock |
 //! | 0x604 | PM1 control (16 bits): 0 SCI enabled, always; 12:10 sleep type; 13 go to sleep |
 //! | 0x608 | PM timer: 32 bits, 3.579545 MHz |
 //!
@@ -33,6 +33,8 @@ pub const FREQUENCY: Frequency = Frequency::constant(3_579_545);
 const TIMER: u16 = 1 << 0;
 const GLOBAL: u16 = 1 << 5;
 const POWER_BUTTON: u16 = 1 << 8;
+/// Never happens: the FADT says that the clock's alarm is not a fixed event. Guests enable it all the same, and complain if the bit does not stick.
+const REAL_TIME_CLOCK: u16 = 1 << 10;
 const SCI_ENABLE: u16 = 1 << 0;
 const SLEEP_ENABLE: u16 = 1 << 13;
 
@@ -120,7 +122,8 @@ impl PowerManagement {
                 }
             }
             at if at == EVENT_PORT + 2 => {
-                self.state.enable = (self.state.enable & !mask | value) & (TIMER | GLOBAL | POWER_BUTTON);
+                const ENABLES: u16 = TIMER | GLOBAL | POWER_BUTTON | REAL_TIME_CLOCK;
+                self.state.enable = (self.state.enable & !mask | value) & ENABLES;
             }
             // The timer is for reading.
             _ => {}
@@ -199,6 +202,15 @@ mod tests {
         let mut pm = PowerManagement::default();
         pm.write(Time::ZERO, CONTROL_PORT, Word, 0);
         assert_eq!(pm.read(Time::ZERO, CONTROL_PORT, Word), 1);
+    }
+
+    /// Linux: "ACPI Error: Could not enable RealTimeClock event".
+    #[test]
+    fn the_clock_can_be_enabled_and_never_interrupts() {
+        let mut pm = PowerManagement::default();
+        pm.write(Time::ZERO, EVENT_PORT + 2, Word, 0xFFFF);
+        assert_eq!(pm.read(Time::ZERO, EVENT_PORT + 2, Word), 0x521);
+        assert!(!pm.interrupt());
     }
 
     #[test]
