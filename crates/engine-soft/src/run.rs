@@ -178,6 +178,18 @@ impl Cpu {
         let step = step || !self.page_inside_limit(offset);
         let Some(page) = page else { return self.transient_block(linear) };
         let mode = if step { self.mode().stepping() } else { self.mode() };
+        // Names page and mode; the page's address has 47 bits, of which 12 are zero.
+        let page_name = page.host | u64::from(mode.bits()) | u64::from(self.physical_epoch) << 48;
+        if mode.is_64()
+            && !step
+            && link_from.is_null()
+            && let Some(op) = self.blocks.jumps.find_in_page(self.rip, page_name)
+            && !self.blocks.is_stale(op)
+        {
+            // Known from another address space.
+            self.blocks.jumps.enter(self.rip, self.jump_key, page_name, op);
+            return Ok(op);
+        }
         let place = CodePlace { object: page.object, page: page.page };
         let key = BlockKey { place, offset, mode };
         let op = match self.blocks.find(&key) {
@@ -202,9 +214,9 @@ impl Cpu {
         if !step {
             if link_from.is_null() {
                 if self.mode().is_64() {
-                    self.blocks.jumps.enter(self.rip, self.jump_key, op);
+                    self.blocks.jumps.enter(self.rip, self.jump_key, page_name, op);
                 }
-            } else {
+            } else if self.blocks.is_of_page(link_from, &place) {
                 // SAFETY: the branch is in the arena, which was not cleared since it ran.
                 unsafe { (*link_from).immediate = op.expose_provenance() as u64 };
             }

@@ -147,6 +147,8 @@ pub struct Cpu {
     pub(crate) context_epoch: u64,
     /// What jumps are remembered for; a value that none has if they may not be.
     pub(crate) jump_key: u64,
+    /// Counts changes of what guest-physical pages are.
+    pub(crate) physical_epoch: u16,
     /// Where to go on after [`Leave::Continue`](crate::block::Leave::Continue).
     pub(crate) resume_at: *const Op,
     /// The branch that led to `rip` and may be linked to what is found there, or null.
@@ -215,6 +217,7 @@ impl Cpu {
             clock,
             context_epoch: 0,
             jump_key: u64::MAX,
+            physical_epoch: 0,
             resume_at: std::ptr::null(),
             link_from: std::ptr::null_mut(),
             stop: None,
