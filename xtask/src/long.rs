@@ -149,7 +149,8 @@ fn boots(repository: &Path, options: &Options) -> Outcome {
 
 /// The host's processor judges the software processor at length.
 fn oracle(repository: &Path, _: &Options) -> Outcome {
-    match crate::oracle::run(repository, &["integer".to_owned(), "vector".to_owned()]) {
+    let everything = ["integer", "compatibility", "programs", "vector"].map(str::to_owned);
+    match crate::oracle::run(repository, &everything) {
         Ok(()) => Outcome::Passed,
         Err(error) => Outcome::Failed(error.to_string()),
     }
