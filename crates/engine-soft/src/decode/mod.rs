@@ -96,6 +96,14 @@ pub(crate) fn needs_more(cpu: &Cpu, bytes: &[u8]) -> bool {
     bytes.len() < 15 && decoder.last_error() == DecoderError::NoMoreBytes
 }
 
+/// Whether the fifteen bytes, which are no instruction, are the beginning of a longer one, and not invalid in themselves: the decoder says the same
+/// of both. So long an instruction begins with a prefix. Without it an invalid one is complete, and the longer one still is not.
+fn is_too_long(cpu: &Cpu, bytes: &[u8]) -> bool {
+    let mut decoder = Decoder::with_ip(bitness(cpu), &bytes[1..], 0, options(cpu));
+    decoder.decode_out(&mut Instruction::default());
+    decoder.last_error() == DecoderError::NoMoreBytes
+}
+
 /// Decodes up to `most` instructions. Gives the offset in the page after the last, or `None` if the bytes end within the first.
 fn decode(
     cpu: &mut Cpu,
@@ -122,8 +130,11 @@ fn decode(
                 }
                 break;
             }
-            let too_long = decoder.last_error() == DecoderError::NoMoreBytes;
-            let handler = if too_long { execute::too_long } else { execute::undefined };
+            let handler = if length == 15 && is_too_long(cpu, &bytes[start..start + 15]) {
+                execute::too_long
+            } else {
+                execute::undefined
+            };
             operations.push(operands::plain(at, length as u8, handler));
             return Some(u32::from(at) + length as u32);
         }
