@@ -24,14 +24,14 @@ enum Task {
         /// Folder that holds the tables (hypercalls.tsv, msrs.tsv ...)
         path: PathBuf,
     },
+    /// Run the checks that take too long for every change: boots in a row, the oracle, fuzzing, advisories, AddressSanitizer
+    Long(long::Options),
     /// Compare the software processor with this host's processor: the long run of docs/oracle.md
     Oracle {
         /// Arguments for the oracle; `--help` tells which
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
-    /// Run the checks that take too long for every change: boots in a row, the oracle, fuzzing, advisories, AddressSanitizer
-    Long(long::Options),
 }
 
 fn main() -> ExitCode {
@@ -42,9 +42,7 @@ fn main() -> ExitCode {
         Task::Oracle { arguments } => {
             oracle::run(&repository(), &arguments).map_err(|error| error.to_string())
         }
-        Task::Long(options) => {
-            return if long::run(&repository(), &options) { ExitCode::SUCCESS } else { ExitCode::FAILURE };
-        }
+        Task::Long(options) => long::run(&repository(), &options).map_err(|error| error.to_string()),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
