@@ -2,8 +2,11 @@
 //! Development tasks: `cargo xtask TASK`. Never part of the product. One file a task.
 
 mod inventory;
+mod kernels;
 mod long;
+mod machine;
 mod oracle;
+mod soak;
 
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
@@ -32,6 +35,10 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Boot every stock kernel of Debian with several numbers of VPs, with and without Hyper-V, and print a table
+    Kernels(kernels::Options),
+    /// Keep a guest busy with processes, pipes, compression and signals for minutes, and watch its memory
+    Soak(soak::Options),
 }
 
 fn main() -> ExitCode {
@@ -43,6 +50,13 @@ fn main() -> ExitCode {
             oracle::run(&repository(), &arguments).map_err(|error| error.to_string())
         }
         Task::Long(options) => long::run(&repository(), &options).map_err(|error| error.to_string()),
+        Task::Kernels(options) => {
+            return if kernels::run(&repository(), &options) { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+        }
+        Task::Soak(options) => soak::run(&repository(), &options).map_err(|trouble| match trouble {
+            machine::Trouble::Skipped(why) => format!("SKIPPED: {why}"),
+            machine::Trouble::Failed(why) => why,
+        }),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

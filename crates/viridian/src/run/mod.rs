@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! `viridian run`: builds a machine around a partition, loads the guest, runs it, and says how it ended.
 
+mod crowd;
 mod ending;
 mod guest;
 mod report;
@@ -26,6 +27,7 @@ use vmbus::VmbusHost;
 use crate::options::{EngineName, RunOptions};
 use crate::refusal::Refusal;
 use crate::status::Status;
+use crowd::Crowd;
 use ending::{End, Ending};
 use guest::Guest;
 use thread::VpThread;
@@ -81,9 +83,16 @@ pub(crate) fn run(options: &RunOptions) -> Result<Status, Refusal> {
     }));
     listen(&mut console, &pc, &partition, time, &ending)?;
 
+    let crowd = Arc::new(Crowd::new(options.cpus));
     let mut threads = Vec::new();
     for vp in vps {
-        let thread = VpThread { vp, pc: Arc::clone(&pc), time, ending: Arc::clone(&ending) };
+        let thread = VpThread {
+            vp,
+            pc: Arc::clone(&pc),
+            time,
+            ending: Arc::clone(&ending),
+            crowd: Arc::clone(&crowd),
+        };
         let name = format!("VP {}", thread.vp.index());
         threads.push(std::thread::Builder::new().name(name).spawn(|| thread.run()).map_err(Refusal::Thread)?);
     }
