@@ -3,6 +3,7 @@
 
 mod enlightenments;
 mod size;
+mod verdict;
 
 use std::path::PathBuf;
 
@@ -11,6 +12,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use enlightenments::enlightenments;
 use hypervisor::Enlightenments;
 use size::memory_size;
+use verdict::VerdictOptions;
 
 /// Hyper-V that runs anywhere: serves Microsoft's hypervisor interface to guests, on any x86-64 Linux.
 #[derive(Parser, Debug)]
@@ -23,7 +25,7 @@ pub(crate) struct Options {
 #[derive(Subcommand, Debug)]
 pub(crate) enum Command {
     /// Run a guest: the built-in tour of the interface, a stock Debian, your kernel, or a multiboot program.
-    Run(RunOptions),
+    Run(Box<RunOptions>),
     /// List what this build serves, call by call, MSR by MSR, bit by bit; what it does not, and why.
     Features {
         /// As a Markdown page.
@@ -59,6 +61,10 @@ pub(crate) struct RunOptions {
     #[arg(long, value_name = "FILE", requires = "kernel")]
     pub(crate) initrd: Option<PathBuf>,
 
+    /// A folder to pack as its initial RAM disk.
+    #[arg(long, value_name = "DIR", requires = "kernel", conflicts_with = "initrd")]
+    pub(crate) root: Option<PathBuf>,
+
     /// A multiboot program.
     #[arg(long, value_name = "FILE")]
     pub(crate) multiboot: Option<PathBuf>,
@@ -90,6 +96,9 @@ pub(crate) struct RunOptions {
     /// Print what the guest did at the end: exits, hypercalls, MSR accesses, interrupts, messages.
     #[arg(long)]
     pub(crate) stats: bool,
+
+    #[command(flatten)]
+    pub(crate) verdict: VerdictOptions,
 
     /// Debian mirror to fetch from.
     #[arg(long, value_name = "URL", requires = "preset")]
@@ -139,6 +148,8 @@ mod tests {
             &["run", "--kernel", "vmlinuz", "--initrd", "initrd.img", "--append", "-quiet console=ttyS0"],
             &["run", "--multiboot", "tour", "--append", "nonce=word", "--module", "environ"],
             &["run", "--hv", "all,-synic", "--engine", "soft"],
+            &["run", "--kernel", "vmlinuz", "--root", "root", "--expect", "-- ok --", "--timeout", "90"],
+            &["run", "debian", "--core", "core", "--timeout", "1.5m", "--reboot"],
             &["tour", "--write", "tour.elf"],
             &["features", "--markdown"],
         ] {
@@ -157,6 +168,12 @@ mod tests {
             (&["run", "--engine", "quantum"], "quantum"),
             (&["run", "debian", "--kernel", "x"], "--kernel"),
             (&["run", "--initrd", "x"], "--kernel"),
+            (&["run", "--root", "x"], "--kernel"),
+            (&["run", "--kernel", "x", "--initrd", "x", "--root", "x"], "--root"),
+            (&["run", "--timeout", "0"], "'0'"),
+            (&["run", "--timeout", "-5"], "'-5'"),
+            (&["run", "--timeout", "soon"], "'soon'"),
+            (&["run", "--expect", ""], "--expect"),
             (&["walk"], "walk"),
         ] {
             let sentence = refused(words);

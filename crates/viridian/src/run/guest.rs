@@ -5,6 +5,7 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 
 use loader::debian::{self, Mode, Terminal};
+use loader::initramfs::Builder;
 use loader::{Image, MemoryMap, linux, multiboot, read_file};
 
 use crate::options::{Preset, RunOptions};
@@ -46,7 +47,7 @@ impl Guest {
             Kind::Linux {
                 path: path.clone(),
                 kernel: read_file("kernel", path)?,
-                initrd: options.initrd.as_deref().map(|path| read_file("initrd", path)).transpose()?,
+                initrd: initrd(options)?,
                 command_line: command_line(&options.append),
             }
         } else if let Some(path) = &options.multiboot {
@@ -93,6 +94,14 @@ impl Guest {
             }
         }
     }
+}
+
+/// The initial RAM disk: a file, or a folder to be packed.
+fn initrd(options: &RunOptions) -> Result<Option<Vec<u8>>, Refusal> {
+    if let Some(folder) = &options.root {
+        return Ok(Some(Builder::new().tree(folder)?.finish()));
+    }
+    Ok(options.initrd.as_deref().map(|path| read_file("initrd", path)).transpose()?)
 }
 
 fn command_line(append: &str) -> String {
