@@ -48,6 +48,8 @@ pub(crate) enum Refusal {
     Port(#[from] hypervisor::PortError),
     #[error("the host gives no thread for a virtual processor: {0}")]
     Thread(std::io::Error),
+    #[error("the host lets nobody wait for SIGUSR1: {0}")]
+    Signal(std::io::Error),
     #[error("cannot write {path}: {source}")]
     Write { path: PathBuf, source: std::io::Error },
 }

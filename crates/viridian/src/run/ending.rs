@@ -30,6 +30,21 @@ pub(crate) enum End {
     Broken,
 }
 
+impl End {
+    /// Whether a core helps to find out why; `expected` if the guest was to print a text.
+    pub(crate) fn leaves_core(&self, expected: bool) -> bool {
+        match self {
+            Self::Crash(_)
+            | Self::TripleFault { .. }
+            | Self::Timeout(_)
+            | Self::Quit
+            | Self::Unsupported(_) => true,
+            Self::PowerOff | Self::DebugExit(0) => expected,
+            Self::Reset | Self::DebugExit(_) | Self::Expected | Self::Broken => false,
+        }
+    }
+}
+
 impl From<ExitRequest> for End {
     fn from(request: ExitRequest) -> Self {
         match request {

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! `viridian run`: builds a machine around a partition, loads the guest, runs it, and says how it ended.
 
+mod core_file;
 mod ending;
 mod expect;
 mod guest;
 mod rebooting;
 mod report;
+mod request;
 mod thread;
 mod wiring;
 
@@ -29,6 +31,7 @@ use vmbus::VmbusHost;
 use crate::options::{EngineName, RunOptions};
 use crate::refusal::Refusal;
 use crate::status::Status;
+use core_file::CoreFile;
 use ending::{End, Ending};
 use guest::Guest;
 use rebooting::Resettable;
@@ -41,6 +44,7 @@ const VIEW: ViewId = ViewId(0);
 /// Runs a guest to its end.
 pub(crate) fn run(options: &RunOptions) -> Result<Status, Refusal> {
     let verdict = &options.verdict;
+    let core = verdict.core.as_deref().map(CoreFile::new).transpose()?;
     let guest = Guest::from_options(options)?;
     let layout = MemoryLayout::new(options.memory)?;
     let (engine, address_bits) = make_engine(options.engine)?;
@@ -85,6 +89,9 @@ pub(crate) fn run(options: &RunOptions) -> Result<Status, Refusal> {
     }));
     listen(&mut console, &pc, &partition, time, &ending)?;
 
+    if core.is_some() {
+        request::listen(&ending)?;
+    }
     let limit = verdict.timeout.map(|time| (Instant::now() + time, time));
     let end = loop {
         let threads = start(vps, &pc, time, &ending)?;
@@ -101,7 +108,12 @@ pub(crate) fn run(options: &RunOptions) -> Result<Status, Refusal> {
     if options.stats {
         report::statistics(&vps, partition.clock().now(), partition.clock().frequency());
     }
-    Ok(report::end(&end, verdict.expect.as_deref()))
+    let status = report::end(&end, verdict.expect.as_deref());
+    if let Some(core) = core.filter(|_| end.leaves_core(verdict.expect.is_some())) {
+        core.write(&space, &layout.mapped(), &mut vps)?;
+        report::core(core.path());
+    }
+    Ok(status)
 }
 
 /// Gives each VP a thread.

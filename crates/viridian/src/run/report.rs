@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What is said at the end of a run, on standard error: standard output is the guest's.
 
+use std::path::Path;
+
 use hypervisor::{CrashReport, Statistics, Vp};
 
 use super::ending::End;
@@ -59,6 +61,11 @@ pub(crate) fn end(end: &End, expected: Option<&str>) -> Status {
             Status::Unsupported
         }
     }
+}
+
+/// Says where the core is.
+pub(crate) fn core(path: &Path) {
+    say(&format!("memory and processors are in {}", path.display()));
 }
 
 fn say(sentence: &str) {
