@@ -23,13 +23,19 @@ impl Cpu {
     /// Whether an external interrupt could be delivered before the next instruction.
     #[must_use]
     pub fn can_take_interrupt(&self) -> bool {
-        self.rflags() & rflags::IF != 0 && !self.events.interrupt_shadow && self.events.pending.is_none()
+        self.rflags() & rflags::IF != 0 && !self.events.interrupt_shadow && self.is_between_instructions()
     }
 
     /// Whether an NMI could be delivered before the next instruction.
     #[must_use]
     pub fn can_take_nmi(&self) -> bool {
-        !self.events.nmi_blocked && !self.events.interrupt_shadow && self.events.pending.is_none()
+        !self.events.nmi_blocked && !self.events.interrupt_shadow && self.is_between_instructions()
+    }
+
+    /// Whether nothing is being delivered, and no instruction waits to go on with an access that was completed: an event
+    /// before such an instruction would have its access done a second time after the event.
+    fn is_between_instructions(&self) -> bool {
+        self.events.pending.is_none() && !self.has_completed()
     }
 
     /// Runs until something happens.
@@ -98,7 +104,7 @@ impl Cpu {
         loop {
             // SAFETY: `op` was found for the current mode, or is where a handler of such a block wants to go on; blocks are
             // freed only by `find_block`.
-            let leave = unsafe { ((*op).handler)(self, op) };
+            let leave = unsafe { (*op).handler()(self, op) };
             match leave {
                 Leave::Continue => op = self.resume_at,
                 Leave::LookUp => return Ok(()),
@@ -140,7 +146,7 @@ impl Cpu {
         let mut op = self.find_block(true)?;
         loop {
             // SAFETY: as in `run_chain`.
-            match unsafe { ((*op).handler)(self, op) } {
+            match unsafe { (*op).handler()(self, op) } {
                 Leave::Continue => op = self.resume_at,
                 Leave::LookUp => return Ok(()),
                 Leave::Stop => return Err(self.stop.take().expect("a handler that stops says why")),
@@ -169,7 +175,12 @@ impl Cpu {
                     self.clear_blocks();
                     return self.find_block(step);
                 }
+                let epoch = self.context_epoch;
                 self.claim_code_page(page);
+                if epoch != self.context_epoch {
+                    // Notices were served on the way: the page may be another now, or gone.
+                    return self.find_block(step);
+                }
                 match decode::block(self, page.host, key) {
                     Some(op) => op,
                     None => return self.transient_block(linear),

@@ -100,6 +100,7 @@ impl VpGroup for SoftGroup {
         let parts = Parts {
             chunks: Arc::clone(&self.chunks),
             offered: self.model.extensions(),
+            vendor: self.model.vendor(),
             efer_optional: self.model.efer_optional(),
             shared: Arc::clone(&shared),
             registry: Arc::clone(&self.registry),

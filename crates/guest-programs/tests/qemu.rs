@@ -23,7 +23,7 @@ fn run(image: &[u8], processor: &str, append: &str) -> Option<Run> {
     file.write_all(image).expect("room for the guest program");
     let mut command = Command::new(QEMU);
     command
-        .args(["-accel", "tcg", "-cpu", processor, "-m", "256", "-kernel"])
+        .args(["-accel", "tcg", "-cpu", processor, "-smp", "2", "-m", "256", "-kernel"])
         .arg(file.path())
         .args(["-append", append]);
     command.args([

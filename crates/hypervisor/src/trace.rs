@@ -7,6 +7,8 @@ use std::fmt;
 use tlfs::HvStatus;
 use tlfs::hypercall::CallCode;
 
+use crate::synic::SynicCounts;
+
 /// Something that a guest did, or that was done to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TraceEvent {
@@ -96,10 +98,7 @@ pub struct Statistics {
     timer_messages: u64,
     /// Interrupts that the guest ended through the VP assist page.
     pub(crate) eoi_assists: u64,
-    /// Messages that reached a slot of the SynIC.
-    pub(crate) messages: u64,
-    /// Event flags that were set.
-    pub(crate) event_flags: u64,
+    pub(crate) synic: SynicCounts,
 }
 
 impl Default for Statistics {
@@ -114,8 +113,7 @@ impl Default for Statistics {
             direct_timers: 0,
             timer_messages: 0,
             eoi_assists: 0,
-            messages: 0,
-            event_flags: 0,
+            synic: SynicCounts::default(),
         }
     }
 }
@@ -166,8 +164,9 @@ impl Statistics {
         self.direct_timers += other.direct_timers;
         self.timer_messages += other.timer_messages;
         self.eoi_assists += other.eoi_assists;
-        self.messages += other.messages;
-        self.event_flags += other.event_flags;
+        self.synic.messages += other.synic.messages;
+        self.synic.event_flags += other.synic.event_flags;
+        self.synic.interrupts += other.synic.interrupts;
     }
 
     /// Exits of one kind.
@@ -209,13 +208,19 @@ impl Statistics {
     /// Messages that reached a slot of the SynIC.
     #[must_use]
     pub fn messages(&self) -> u64 {
-        self.messages
+        self.synic.messages
     }
 
     /// Event flags that were set.
     #[must_use]
     pub fn event_flags(&self) -> u64 {
-        self.event_flags
+        self.synic.event_flags
+    }
+
+    /// Interrupts that sources of the SynIC requested.
+    #[must_use]
+    pub fn synic_interrupts(&self) -> u64 {
+        self.synic.interrupts
     }
 
     /// Interrupts that the guest ended through the VP assist page.
@@ -255,8 +260,9 @@ impl fmt::Display for Statistics {
         line(self.nmis, &"interrupts: NMI")?;
         line(self.direct_timers, &"synthetic timers: direct expirations")?;
         line(self.timer_messages, &"synthetic timers: messages")?;
-        line(self.messages, &"SynIC messages delivered")?;
-        line(self.event_flags, &"SynIC event flags set")?;
+        line(self.synic.messages, &"SynIC messages delivered")?;
+        line(self.synic.event_flags, &"SynIC event flags set")?;
+        line(self.synic.interrupts, &"SynIC interrupts")?;
         line(self.eoi_assists, &"EOI assists")
     }
 }

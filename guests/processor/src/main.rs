@@ -16,6 +16,7 @@ mod interrupts;
 mod lab;
 mod modes;
 mod paging;
+mod processors;
 mod rights;
 mod segments;
 mod selfmod;
@@ -32,7 +33,7 @@ support::entry!(main);
 /// A topic's name and its checks.
 type Topic = (&'static str, fn());
 
-const TOPICS: [Topic; 15] = [
+const TOPICS: [Topic; 17] = [
     ("exceptions", exceptions::check),
     ("rights", rights::check),
     ("paging", paging::check),
@@ -48,6 +49,8 @@ const TOPICS: [Topic; 15] = [
     ("atomics", atomics::check),
     ("floating", floating::check),
     ("modes", modes::check),
+    ("processors", processors::check),
+    ("x2apic", interrupts::x2apic),
 ];
 
 fn main() -> Code {

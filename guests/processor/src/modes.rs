@@ -88,8 +88,8 @@ fn under_long_mode() {
 fn journey() {
     let length = &raw const modes_journey_end as u64 - &raw const modes_journey as u64;
     assert!(length <= 0x800, "the journey does not fit below 0x7800");
-    // SAFETY: the two pages at 0x6000 belong to nobody once the loader has handed over; the journey comes back as a C function does.
-    let record: [u32; 14] = unsafe {
+    // SAFETY: the pages from 0x2000 to 0x7FFF belong to nobody once the loader has handed over; the journey comes back as a C function does.
+    let record: [u32; 19] = unsafe {
         core::ptr::write_bytes(RECORD as *mut u8, 0, 0x1000);
         core::ptr::copy_nonoverlapping(&raw const modes_journey, JOURNEY as *mut u8, length as usize);
         let journey: extern "C" fn() = core::mem::transmute::<u64, extern "C" fn()>(JOURNEY);
@@ -134,4 +134,10 @@ fn journey() {
         record[10]
     );
     holds!(TOPIC, record[12] == 0xFFFE, "real mode: SP wraps", "{:#x}", record[12]);
+    let sentinels = [record[14], record[15], record[16]];
+    holds!(TOPIC, sentinels[0] == 0x600D_F00D, "32-bit paging: a 4 MiB page", "{:#x}", sentinels[0]);
+    holds!(TOPIC, sentinels[1] == 0x600D_F00D, "32-bit paging: a 4 KiB page", "{:#x}", sentinels[1]);
+    holds!(TOPIC, sentinels[2] == 0x600D_F00D, "PAE paging: a 2 MiB page", "{:#x}", sentinels[2]);
+    let fault = (record[17], record[18]);
+    holds!(TOPIC, fault == (0xC0_0ABC, 2), "32-bit mode: a page fault through a 32-bit gate", "{fault:x?}");
 }

@@ -6,11 +6,16 @@
 # 4 the vector of a division by zero, 5 what it pushed as IP less the IP of the instruction, 6 a word read at segment:offset,
 # 7 a word read beyond 64 KiB with the limit of protected mode ("unreal"), 8 the vector of an access beyond 64 KiB in real mode,
 # 9 an address that wraps at 1 MiB or not, 10 EFLAGS after POPFD, 11 sum made by a loop in 16-bit protected mode,
-# 12 SP after a push at SP = 0, 13 a sentinel at the end.
+# 12 SP after a push at SP = 0, 13 a sentinel at the end, 14 the sentinel through a 4 MiB page, 15 through a 4 KiB page of 32-bit
+# paging, 16 through a 2 MiB page of PAE paging, 17 CR2 and 18 the error code of a page fault under 32-bit paging.
 
 .set MODES_BASE, 0x7000
 .set RECORD, 0x6000
 .set REAL_STACK, 0x6F00
+.set PAGE_DIRECTORY, 0x5000
+.set PAGE_TABLE, 0x4000
+.set PAE_POINTERS, 0x3000
+.set PAE_DIRECTORY, 0x2000
 .set REAL_IDT, 0x6400                       # 256 vectors of 4 bytes would reach 0x6800: only some are filled
 
 .macro record index, value
@@ -163,15 +168,88 @@ protected:
     mov fs, ax
     mov gs, ax
     mov ss, ax
+    mov eax, cr3
+    mov ebp, eax
+    mov eax, cr4
+    mov ebx, eax
+    .byte 0x66, 0xEA                        # jmp far 0x28:in_32
+    .long AT_in_32
+    .word 0x28
+.code32
+in_32:
+    mov eax, 0x18
+    mov ds, eax
+    mov es, eax
+    mov ss, eax
+    mov esp, REAL_STACK
+    # 32-bit paging: 0 and 4 MiB are 4 MiB pages of physical 0, 8 MiB has a page table whose entry 0 is the record's page.
+    mov dword ptr [PAGE_DIRECTORY], 0x83
+    mov dword ptr [PAGE_DIRECTORY + 4], 0x83
+    mov dword ptr [PAGE_DIRECTORY + 8], PAGE_TABLE + 3
+    mov dword ptr [PAGE_DIRECTORY + 12], 0
+    mov dword ptr [PAGE_TABLE], RECORD + 3
+    mov eax, ebx
+    and eax, 0xFFFFFFDF                     # PAE off
+    or eax, 0x10                            # PSE on
+    mov cr4, eax
+    mov eax, PAGE_DIRECTORY
+    mov cr3, eax
+    mov eax, cr0
+    or eax, 0x80000000
+    mov cr0, eax
+    mov ecx, dword ptr [0x400000 + RECORD + 4 * 13]
+    record 14, ecx
+    mov ecx, dword ptr [0x800000 + 4 * 13]
+    record 15, ecx
+    # A page fault through a 32-bit gate: error code, EIP, CS, EFLAGS on the stack.
+    mov eax, offset AT_on_page_fault
+    mov word ptr [REAL_IDT + 8 * 14], ax
+    mov word ptr [REAL_IDT + 8 * 14 + 2], 0x28
+    mov dword ptr [REAL_IDT + 8 * 14 + 4], 0x8E00
+    mov eax, offset AT_protected_idtr
+    lidt [eax]
+    mov dword ptr [0xC00ABC], 1
+after_fault:
+    mov eax, cr0
+    and eax, 0x7FFFFFFF
+    mov cr0, eax
+    # PAE paging: linear 0 and 2 MiB are physical 0.
+    mov dword ptr [PAE_POINTERS], PAE_DIRECTORY + 1
+    mov dword ptr [PAE_POINTERS + 4], 0
+    mov dword ptr [PAE_POINTERS + 8], 0
+    mov dword ptr [PAE_POINTERS + 12], 0
+    mov dword ptr [PAE_POINTERS + 16], 0
+    mov dword ptr [PAE_POINTERS + 20], 0
+    mov dword ptr [PAE_POINTERS + 24], 0
+    mov dword ptr [PAE_POINTERS + 28], 0
+    mov dword ptr [PAE_DIRECTORY], 0x83
+    mov dword ptr [PAE_DIRECTORY + 4], 0
+    mov dword ptr [PAE_DIRECTORY + 8], 0x83
+    mov dword ptr [PAE_DIRECTORY + 12], 0
+    mov eax, ebx
+    or eax, 0x20
+    mov cr4, eax
+    mov eax, PAE_POINTERS
+    mov cr3, eax
+    mov eax, cr0
+    or eax, 0x80000000
+    mov cr0, eax
+    mov ecx, dword ptr [0x200000 + RECORD + 4 * 13]
+    record 16, ecx
+    mov eax, cr0
+    and eax, 0x7FFFFFFF
+    mov cr0, eax
+    mov cr3, ebp
+    mov cr4, ebx
+    # Long mode again.
     mov ecx, 0xC0000080
     rdmsr
     or eax, 0x100
     wrmsr
-    # CR4 and CR3 are as they were.
     mov eax, cr0
     or eax, 0x80000000
     mov cr0, eax
-    .byte 0x66, 0xEA
+    .byte 0xEA                              # jmp far 0x20:in_64
     .long AT_in_64
     .word 0x20
 .code64
@@ -204,6 +282,16 @@ in_64:
     push 0x08
     push rax
     .byte 0x48, 0xCB
+
+.code32
+on_page_fault:
+    pop ecx
+    record 18, ecx
+    mov ecx, cr2
+    record 17, ecx
+    mov ecx, offset AT_after_fault
+    mov dword ptr [esp], ecx
+    iretd
 
 .code16
 on_int:
@@ -239,11 +327,15 @@ journey_gdt:
     .quad 0x000093000000FFFF                # 0x10: 16-bit data, 64 KiB
     .quad 0x00CF93000000FFFF                # 0x18: data, 4 GiB
     .quad 0x00AF9B000000FFFF                # 0x20: 64-bit code
+    .quad 0x00CF9B000000FFFF                # 0x28: 32-bit code
 journey_gdtr:
-    .word 5 * 8 - 1
+    .word 6 * 8 - 1
     .quad AT_journey_gdt
 real_idtr:
     .word 0x3FF
+    .long REAL_IDT
+protected_idtr:
+    .word 0x7F
     .long REAL_IDT
 modes_journey_end:
 .code64
@@ -264,3 +356,7 @@ modes_journey_end:
 .set AT_general_at, MODES_BASE + (general_at - modes_journey)
 .set AT_after_general, MODES_BASE + (after_general - modes_journey)
 .set AT_journey_gdt, MODES_BASE + (journey_gdt - modes_journey)
+.set AT_in_32, MODES_BASE + (in_32 - modes_journey)
+.set AT_on_page_fault, MODES_BASE + (on_page_fault - modes_journey)
+.set AT_protected_idtr, MODES_BASE + (protected_idtr - modes_journey)
+.set AT_after_fault, MODES_BASE + (after_fault - modes_journey)

@@ -3,7 +3,7 @@
 
 use crate::lab::{self, code, holds, user_state, user32_state};
 use core::arch::asm;
-use support::page::Page;
+use support::page::{self, Page, Size, bits};
 use support::segments::{self as tables, FIRST_SPARE, KERNEL_DATA, set_descriptor};
 use support::trap::{Fault, State, name, vector::*};
 use support::{cpu, guarded, skip};
@@ -235,7 +235,61 @@ fn system_registers() {
     judge("LLDT: an LDT", load_ldt(SPARE_PAIR), None);
     judge("DS: in the LDT", into_ds(0x0C), None);
     judge("DS: beyond the LDT", into_ds(0x14), Some((GENERAL_PROTECTION, 0x14)));
+    tables_in_pages();
     load_ldt(0);
+}
+
+/// Reading a descriptor is an access of the system's own, whoever loads it (Intel SDM 3A 4.6.1).
+fn tables_in_pages() {
+    const SELECTOR: u16 = 0x0C;
+    let base = lab::user(LDT.address()) as u32;
+    let cr4 = cpu::cr4();
+    set_pair(descriptor(base, 0xF, 0x82, 0), 0);
+    load_ldt(SPARE_PAIR);
+    LDT.write(8, flat(0xF3));
+    let load = |flags| {
+        let mut state = user_state(load_ds);
+        state.frame.rdi = u64::from(SELECTOR | 3);
+        state.frame.rflags |= flags;
+        lab::run(state)
+    };
+    judge_state("DS at CPL 3: in an LDT in a user page", &load(0), None);
+    if lab::SMAP.yes() {
+        // SAFETY: the program touches no user page meanwhile.
+        unsafe { cpu::set_cr4(cr4 | 1 << 21) };
+        let end = load(1 << 18);
+        // SAFETY: the value from before.
+        unsafe { cpu::set_cr4(cr4) };
+        judge_state("DS at CPL 3: in an LDT in a user page with SMAP", &end, Some((PAGE_FAULT, 1)));
+    } else {
+        skip!(TOPIC, "SMAP: not offered by CPUID");
+    }
+    // A descriptor that was not accessed yet has to be written; a page that is not there has to be read first.
+    set_pair(descriptor(0x7FFF_F000, 0xF, 0x82, 0), 0);
+    load_ldt(SPARE_PAIR);
+    let entry = page::entry(0x7FFF_F000, Size::Small);
+    // SAFETY: no memory of the program lies there; the entry is put back.
+    unsafe {
+        let kept = entry.read_volatile();
+        LDT.write(8, flat(0xF2));
+        entry.write_volatile(LDT.address() | bits::PRESENT);
+        page::invalidate(0x7FFF_F000);
+        let end = load(0);
+        judge_state(
+            "DS at CPL 3: setting the accessed bit in a page that is not writable",
+            &end,
+            Some((PAGE_FAULT, 3)),
+        );
+        LDT.write(8, flat(0xF3));
+        judge_state("DS at CPL 3: the bit is set already", &load(0), None);
+        entry.write_volatile(0);
+        page::invalidate(0x7FFF_F000);
+        let end = load(0);
+        judge_state("DS at CPL 3: the LDT's page is missing", &end, Some((PAGE_FAULT, 0)));
+        holds!(TOPIC, end.cr2 == 0x7FFF_F008, "CR2 is the descriptor's address", "{:#x}", end.cr2);
+        entry.write_volatile(kept);
+        page::invalidate(0x7FFF_F000);
+    }
 }
 
 /// Runs 32-bit code at CPL 3 with EDI and a data segment.

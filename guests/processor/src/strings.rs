@@ -2,7 +2,7 @@
 //! Repeated string instructions across a page that faults: everything before is done, the registers say where to go on, and
 //! going on ends as if nothing had happened (Intel SDM 1 7.3.9.3).
 
-use crate::lab::{self, WINDOW, code, holds, run, trapped, user_state};
+use crate::lab::{self, WINDOW, code, holds, kernel_state, run, trapped, user_state};
 use support::page::{self, Page, Size, bits};
 use support::trap::{State, vector::*};
 
@@ -28,6 +28,8 @@ code! {
     cmpsb: "lea rbx, [rip + 9f]", "9: repe cmpsb", "int3";
     scasb: "lea rbx, [rip + 9f]", "9: repne scasb", "int3";
     movsb_32: "lea rbx, [rip + 9f]", "9: .byte 0x67, 0xF3, 0xA4", "int3";
+    outsb: "lea rbx, [rip + 9f]", "mov edx, 0x80", "9: rep outsb", "int3";
+    insb: "lea rbx, [rip + 9f]", "mov edx, 0x80", "9: rep insb", "int3";
     nothing: "lea rbx, [rip + 9f]", "xor ecx, ecx", "rep movsb", "int3", "9: nop";
 }
 
@@ -170,6 +172,7 @@ pub(crate) fn check() {
     cases.iter().for_each(one);
     compares();
     small_addresses();
+    ports();
     prepare(TO + EDGE);
     let end = run(state(nothing, 0x1000, 0x2000, 5));
     trapped(TOPIC, "a count of 0 touches nothing", &end, BREAKPOINT, 0);
@@ -258,4 +261,45 @@ fn small_addresses() {
         && TARGET[0].read::<u8>(15) == SOURCE[0].read::<u8>(15)
         && TARGET[0].read::<u8>(16) == 0;
     holds!(TOPIC, right, "REP MOVSB with 32-bit addresses", "{} {:x?}", end.fault(), place(&end));
+}
+
+fn ports() {
+    // Port 0x80 takes anything; what it gives is its own affair.
+    for (what, code, missing, start, fault, error) in [
+        (
+            "REP OUTSB out of a missing page",
+            outsb as extern "C" fn(),
+            FROM + EDGE,
+            (FROM + EDGE - 3, 1, 8),
+            (FROM + EDGE, 1, 5),
+            0,
+        ),
+        ("REP INSB into a missing page", insb, TO + EDGE, (1, TO + EDGE - 3, 8), (1, TO + EDGE, 5), 2),
+    ] {
+        prepare(missing);
+        let mut state = kernel_state(code);
+        (state.frame.rsi, state.frame.rdi, state.frame.rcx) = start;
+        let end = run(state);
+        trapped(TOPIC, what, &end, PAGE_FAULT, error);
+        holds!(
+            TOPIC,
+            place(&end) == fault && end.cr2 == missing,
+            "registers at the fault",
+            "{:x?} {:x}",
+            place(&end),
+            end.cr2
+        );
+        map(missing, if missing == FROM + EDGE { &SOURCE[1] } else { &TARGET[1] }, true);
+        let end = run(end);
+        let done =
+            (start.0 + if start.0 == 1 { 0 } else { 8 }, start.1 + if start.1 == 1 { 0 } else { 8 }, 0);
+        let right = end.fault().vector == BREAKPOINT && place(&end) == done;
+        holds!(TOPIC, right, "and going on ends right", "{} {:x?}, not {done:x?}", end.fault(), place(&end));
+    }
+    for (what, count) in
+        [("REP OUTSB at CPL 3 without permission", 1), ("even when it is to output nothing", 0)]
+    {
+        let end = run(state(outsb, lab::user(SOURCE[0].address()), 0, count));
+        trapped(TOPIC, what, &end, GENERAL_PROTECTION, 0);
+    }
 }

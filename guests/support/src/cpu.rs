@@ -107,6 +107,12 @@ pub fn disable_interrupts() {
     unsafe { asm!("cli", options(nostack)) };
 }
 
+/// Lets those interrupts in that are pending, and no more.
+pub fn let_interrupts_in() {
+    // SAFETY: every vector has a gate. The first NOP is in the shadow of STI; PAUSE there would extend it under QEMU's TCG.
+    unsafe { asm!("sti", "nop", "nop", "cli", options(nostack)) };
+}
+
 /// Lets interrupts in and halts until one comes, without a gap between the two; leaves them off again.
 pub fn wait_for_interrupt() {
     // SAFETY: the shadow of STI covers HLT; every vector has a gate.

@@ -85,9 +85,7 @@ pub(crate) fn serve(index: usize) -> ! {
     loop {
         let work = WORK[index].load(Ordering::Acquire);
         if work == 0 {
-            cpu::enable_interrupts();
-            cpu::pause();
-            cpu::disable_interrupts();
+            cpu::let_interrupts_in();
             continue;
         }
         // SAFETY: only `give` stores here, and it stores functions.

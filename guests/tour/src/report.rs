@@ -5,9 +5,9 @@ use core::fmt;
 use support::trap::Fault;
 use support::{exit::Code, print, println};
 
-const WIDTH: usize = 96;
+const WIDTH: usize = 100;
 /// Where the second column begins.
-const COLUMN: usize = 34;
+const COLUMN: usize = 40;
 
 /// What the tour has seen so far.
 #[derive(Debug, Default)]
@@ -83,7 +83,7 @@ impl Report {
         println!();
         println!("{:=<WIDTH$}", "");
         let Report { worked, failed, absent } = self;
-        print!("The tour ends: {worked} things worked, {failed} failed, {absent} are not offered. ");
+        print!("The tour ends: {worked} worked, {failed} failed, {absent} not offered. ");
         let code = if *failed == 0 { Code::Pass } else { Code::Fail };
         match code {
             Code::Pass => println!("All that is offered works."),

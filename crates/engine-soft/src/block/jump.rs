@@ -3,7 +3,7 @@
 
 use super::Op;
 
-const ENTRIES: usize = 8192;
+const ENTRIES: usize = 32_768;
 /// Entries that a page's addresses share.
 const PER_PAGE: usize = 128;
 
@@ -18,7 +18,8 @@ struct Entry {
 
 const EMPTY: Entry = Entry { rip: 1, key: u64::MAX, op: std::ptr::null() };
 
-/// A direct-mapped table of targets. Entries hold the key of the context in which they were entered.
+/// A direct-mapped table of targets. Entries hold the key of the context in which they were entered. Those of dropped blocks may stay: the stale
+/// operations that they lead to return to the run loop.
 pub(crate) struct JumpCache {
     entries: Box<[Entry; ENTRIES]>,
 }

@@ -8,13 +8,15 @@ mod branch;
 mod integer;
 mod operands;
 mod select;
+mod shapes;
 
 use iced_x86::{Code, Decoder, DecoderError, DecoderOptions, FlowControl, Instruction};
 
-use crate::block::{BlockKey, Op};
+use crate::block::{BlockKey, Handler, Op};
 use crate::cpu::{CodeSize, Cpu};
 use crate::execute;
 use crate::mmu::host;
+use crate::model::Vendor;
 
 /// Most instructions in a block.
 const MOST_INSTRUCTIONS: usize = 48;
@@ -23,8 +25,15 @@ pub(crate) const MOST_OPERATIONS: usize = 2 * MOST_INSTRUCTIONS + 2;
 /// Bytes looked at for a block.
 const WINDOW: usize = 384;
 
-/// Of the reserved NOPs, those that CET and MPX took are NOPs still: neither is offered.
-const OPTIONS: u32 = DecoderOptions::FORCE_RESERVED_NOP;
+/// What the decoder would read otherwise. Of the reserved NOPs, those that CET and MPX took are NOPs still: neither is offered. And in 64-bit mode AMD's
+/// processors heed 66 before near branches, Intel's do not.
+pub(crate) fn options(cpu: &Cpu) -> u32 {
+    let vendor = match cpu.vendor {
+        Vendor::Amd => DecoderOptions::AMD,
+        Vendor::Intel => DecoderOptions::NONE,
+    };
+    DecoderOptions::FORCE_RESERVED_NOP | vendor
+}
 
 fn bitness(cpu: &Cpu) -> u32 {
     match cpu.mode().code_size() {
@@ -38,6 +47,10 @@ fn bitness(cpu: &Cpu) -> u32 {
 pub(super) enum Made {
     /// An operation; the block may go on.
     Operation(Op),
+    /// An operation that sets flags, and its handlers if a conditional branch inside the page follows.
+    Fusable(Op, &'static [Handler; 16]),
+    /// A conditional branch inside the page, and its condition.
+    BranchInside(Op, u8),
     /// An operation that always leaves the straight line.
     Leaves(Op),
     /// As `Leaves`, with the data operation that its slow form needs.
@@ -77,7 +90,7 @@ pub(crate) fn single(cpu: &mut Cpu, bytes: &[u8], offset: u16) -> *const Op {
 
 /// Whether the bytes are the beginning of an instruction, but not all of it.
 pub(crate) fn needs_more(cpu: &Cpu, bytes: &[u8]) -> bool {
-    let mut decoder = Decoder::with_ip(bitness(cpu), bytes, 0, OPTIONS);
+    let mut decoder = Decoder::with_ip(bitness(cpu), bytes, 0, options(cpu));
     let mut instruction = Instruction::default();
     decoder.decode_out(&mut instruction);
     bytes.len() < 15 && decoder.last_error() == DecoderError::NoMoreBytes
@@ -92,11 +105,12 @@ fn decode(
     operations: &mut Vec<Op>,
     transient: bool,
 ) -> Option<u32> {
-    let mut decoder = Decoder::with_ip(bitness(cpu), bytes, offset.into(), OPTIONS);
+    let mut decoder = Decoder::with_ip(bitness(cpu), bytes, offset.into(), options(cpu));
     let mut instruction = Instruction::default();
     let mut count = 0u8;
     let mut at = offset;
     let stepping = most == 1;
+    let mut fusable: Option<&'static [Handler; 16]> = None;
     while usize::from(count) < most {
         let start = decoder.position();
         decoder.decode_out(&mut instruction);
@@ -118,8 +132,19 @@ fn decode(
         let context = select::Context { instruction: &instruction, encoded, at, count, stepping, transient };
         let made = select::operation(cpu, &context);
         at += length as u16;
+        let before = fusable.take();
         match made {
             Made::Operation(operation) => operations.push(operation),
+            Made::Fusable(operation, handlers) => {
+                operations.push(operation);
+                fusable = Some(handlers);
+            }
+            Made::BranchInside(operation, condition) => {
+                if let (Some(handlers), Some(last)) = (before, operations.last_mut()) {
+                    last.set_handler(handlers[usize::from(condition)]);
+                }
+                operations.push(operation);
+            }
             Made::Leaves(operation) => {
                 operations.push(operation);
                 return Some(at.into());

@@ -5,9 +5,10 @@ use iced_x86::{Instruction, Mnemonic, OpKind, Register};
 
 use super::operands::{memory, plain};
 use super::{Made, Slow, branch, integer};
-use crate::cpu::{Cpu, Operand};
+use crate::cpu::{Cpu, Operand, memory_segment};
 use crate::execute::{self, Repeat, StringKind};
 use crate::host_execution::{CompileError, Placement, place};
+use crate::model::Vendor;
 use crate::stop::{Next, Stop};
 use crate::system;
 use x86::paging::AccessKind;
@@ -38,8 +39,16 @@ pub(super) fn operation(cpu: &mut Cpu, context: &Context<'_>) -> Made {
     if let Some(made) = string(cpu, context) {
         return made;
     }
-    if let Some(operation) = integer::operation(cpu, context) {
-        return Made::Operation(operation);
+    // 0F 0D with a register is a hint for Intel's processors and nothing for AMD's.
+    if instruction.mnemonic() == Mnemonic::Reservednop
+        && instruction.op0_kind() == OpKind::Register
+        && context.encoded.windows(2).any(|bytes| bytes == [0x0F, 0x0D])
+        && cpu.vendor == Vendor::Amd
+    {
+        return undefined(context);
+    }
+    if let Some(made) = integer::operation(cpu, context) {
+        return made;
     }
     if instruction.mnemonic() == Mnemonic::Clflush {
         return Made::Slow(Slow::Function(flush_line));
@@ -180,7 +189,7 @@ fn string(cpu: &Cpu, context: &Context<'_>) -> Option<Made> {
         _ => None,
     };
     op.index = width(instruction.op0_kind()).or_else(|| width(instruction.op1_kind())).unwrap_or(8);
-    let segment = match instruction.memory_segment() {
+    let segment = match memory_segment(instruction, cpu.mode().is_64()) {
         Register::ES => 0,
         Register::CS => 1,
         Register::SS => 2,
@@ -189,6 +198,5 @@ fn string(cpu: &Cpu, context: &Context<'_>) -> Option<Made> {
         _ => 3,
     };
     op.length_and_segment |= segment << 4;
-    let _ = cpu;
     Some(Made::Operation(op))
 }

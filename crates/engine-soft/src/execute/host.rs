@@ -58,6 +58,9 @@ fn execute(cpu: &mut Cpu, op: &Op, stub: &Stub) -> Result<(), Stop> {
     let Some(memory) = stub.memory() else { return run(cpu, op, stub).map(drop) };
     let size = usize::from(memory.size);
     let address = Slow::address(cpu, op, size, memory.write)?;
+    if size <= 8 {
+        cpu.check_alignment(address, size, cpu.privilege())?;
+    }
     if memory.alignment > 1 && !address.is_multiple_of(u64::from(memory.alignment)) {
         return Err(Stop::GENERAL_PROTECTION);
     }

@@ -147,6 +147,9 @@ fn address(
 
 /// Does as many elements as lie in one page on each side, and gives their number: 0 if that cannot be done at once.
 fn piece(cpu: &mut Cpu, op: &Op, kind: StringKind, count: u64) -> Result<u64, Stop> {
+    if cpu.checks_alignment() {
+        return Ok(0);
+    }
     let (size, width) = (u64::from(op.base), op.index);
     let room = |linear: u64| 0x1000 - (linear & 0xFFF);
     let moving = kind == StringKind::Move;
@@ -208,8 +211,8 @@ fn element(cpu: &mut Cpu, op: &Op, kind: StringKind) -> Result<(), Stop> {
     match kind {
         StringKind::Move => {
             let from = address(cpu, source, RSI, width, size, AccessKind::Read)?;
-            let to = address(cpu, SegmentName::Es, RDI, width, size, AccessKind::Write)?;
             let value = cpu.read(from, size, privilege)?;
+            let to = address(cpu, SegmentName::Es, RDI, width, size, AccessKind::Write)?;
             cpu.write(to, size, value, privilege)?;
             advance(cpu, RSI, width, by);
             advance(cpu, RDI, width, by);
@@ -232,8 +235,8 @@ fn element(cpu: &mut Cpu, op: &Op, kind: StringKind) -> Result<(), Stop> {
         }
         StringKind::Compare => {
             let first = address(cpu, source, RSI, width, size, AccessKind::Read)?;
-            let second = address(cpu, SegmentName::Es, RDI, width, size, AccessKind::Read)?;
             let first = cpu.read(first, size, privilege)?;
+            let second = address(cpu, SegmentName::Es, RDI, width, size, AccessKind::Read)?;
             let second = cpu.read(second, size, privilege)?;
             compare(cpu, size, first, second);
             advance(cpu, RSI, width, by);

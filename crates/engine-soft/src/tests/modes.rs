@@ -129,7 +129,8 @@ fn write_idt(machine: &mut Machine) {
 
 #[test]
 fn faults_are_precise() {
-    let cases: [(u8, u64, &dyn Fn(&mut CodeAssembler)); 4] = [
+    type Assemble<'a> = &'a dyn Fn(&mut CodeAssembler);
+    let cases: [(u8, u64, Assemble<'_>); 4] = [
         (0, 0, &|a| a.div(byte_ptr(rbx)).unwrap()),
         (6, 0, &|a| a.ud2().unwrap()),
         (14, 0x1_0000_1000, &|a| a.add(qword_ptr(rsi), rax).unwrap()),

@@ -134,3 +134,24 @@ impl VpShared {
         self.place.store(Place::Out as u8, Ordering::Release);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tests::Lab;
+
+    /// What is asked before a VP enters guest code or sleeps is looked at first; what is asked after reaches it.
+    #[test]
+    fn attention_is_never_lost() {
+        let lab = Lab::new(1);
+        let vp = lab.partition.vp(0);
+        assert!(vp.take_attention() && !vp.take_attention());
+        for go in [VpShared::enter, VpShared::fall_asleep] {
+            vp.notify();
+            assert!(!go(vp) && !vp.is_in_guest());
+            assert!(vp.take_attention());
+            assert!(go(vp));
+            vp.leave();
+        }
+    }
+}
