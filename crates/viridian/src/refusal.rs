@@ -50,6 +50,16 @@ pub(crate) enum Refusal {
     Thread(std::io::Error),
     #[error("the host lets nobody wait for SIGUSR1: {0}")]
     Signal(std::io::Error),
+    #[error("the interface has nothing called '{text}'{}", proposal(.near))]
+    Unexplained { text: String, near: Vec<&'static str> },
     #[error("cannot write {path}: {source}")]
     Write { path: PathBuf, source: std::io::Error },
+}
+
+fn proposal(near: &[&str]) -> String {
+    match near {
+        [] => "; `viridian features` lists what there is".to_owned(),
+        [only] => format!("; did you mean {only}?"),
+        [all @ .., last] => format!("; did you mean {} or {last}?", all.join(", ")),
+    }
 }

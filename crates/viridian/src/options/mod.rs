@@ -32,6 +32,11 @@ pub(crate) enum Command {
         #[arg(long)]
         markdown: bool,
     },
+    /// Say what a number or name of the interface is: layout, privileges, statuses, section, and whether it is served.
+    Explain {
+        /// Such as 0x5C, 0x40000021, HvCallPostMessage or AccessVpIndex; with a kind before it if need be: leaf:3, call:2, msr:SINT0, status:5, register:0x90003.
+        what: String,
+    },
     /// Write the built-in tour as a multiboot file, to run it elsewhere.
     Tour {
         /// Where to write it.
@@ -152,6 +157,7 @@ mod tests {
             &["run", "debian", "--core", "core", "--timeout", "1.5m", "--reboot"],
             &["tour", "--write", "tour.elf"],
             &["features", "--markdown"],
+            &["explain", "leaf:3"],
         ] {
             parse(words).unwrap_or_else(|error| panic!("{words:?}: {error}"));
         }
