@@ -20,8 +20,8 @@ pub(crate) enum Refusal {
     Read(#[from] ReadError),
     #[error("cannot load {path}: {source}")]
     Load { path: PathBuf, source: LoadError },
-    #[error("cannot load the built-in tour: {0}")]
-    Tour(LoadError),
+    #[error("cannot load the built-in guest '{name}': {source}")]
+    BuiltIn { name: &'static str, source: LoadError },
     #[error(transparent)]
     Fetch(#[from] FetchError),
     #[error(transparent)]

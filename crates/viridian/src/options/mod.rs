@@ -58,6 +58,10 @@ pub(crate) struct RunOptions {
     #[arg(conflicts_with_all = ["kernel", "multiboot"])]
     pub(crate) preset: Option<Preset>,
 
+    /// The built-in guest with a prompt: cpuid, rdmsr, wrmsr, call, post, timer and more, each answer decoded.
+    #[arg(long, conflicts_with_all = ["preset", "kernel", "multiboot"])]
+    pub(crate) interactive: bool,
+
     /// A Linux kernel: bzImage or ELF vmlinux.
     #[arg(long, value_name = "FILE", conflicts_with = "multiboot")]
     pub(crate) kernel: Option<PathBuf>,
@@ -158,6 +162,7 @@ mod tests {
             &["tour", "--write", "tour.elf"],
             &["features", "--markdown"],
             &["explain", "leaf:3"],
+            &["run", "--interactive", "--hv", "all,-stimer,-stimer-direct"],
         ] {
             parse(words).unwrap_or_else(|error| panic!("{words:?}: {error}"));
         }
@@ -180,6 +185,8 @@ mod tests {
             (&["run", "--timeout", "-5"], "'-5'"),
             (&["run", "--timeout", "soon"], "'soon'"),
             (&["run", "--expect", ""], "--expect"),
+            (&["run", "--interactive", "--multiboot", "x"], "--multiboot"),
+            (&["run", "debian", "--interactive"], "--interactive"),
             (&["walk"], "walk"),
         ] {
             let sentence = refused(words);
