@@ -2,6 +2,8 @@
 //! Development tasks: `cargo xtask TASK`. Never part of the product. One file a task.
 
 mod inventory;
+mod long;
+mod oracle;
 
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
@@ -22,11 +24,27 @@ enum Task {
         /// Folder that holds the tables (hypercalls.tsv, msrs.tsv ...)
         path: PathBuf,
     },
+    /// Compare the software processor with this host's processor: the long run of docs/oracle.md
+    Oracle {
+        /// Arguments for the oracle; `--help` tells which
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Run the checks that take too long for every change: boots in a row, the oracle, fuzzing, advisories, AddressSanitizer
+    Long(long::Options),
 }
 
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().task {
-        Task::Inventory { path } => inventory::run(&path, &repository().join("tests/inventory")),
+        Task::Inventory { path } => {
+            inventory::run(&path, &repository().join("tests/inventory")).map_err(|error| error.to_string())
+        }
+        Task::Oracle { arguments } => {
+            oracle::run(&repository(), &arguments).map_err(|error| error.to_string())
+        }
+        Task::Long(options) => {
+            return if long::run(&repository(), &options) { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+        }
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

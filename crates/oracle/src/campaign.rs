@@ -7,7 +7,7 @@ use engine::Engine;
 use iced_x86::Code;
 
 use crate::check::{Checker, Report};
-use crate::forms::{Family, forms, is_indifferent_to_cpl, reason_not_to_run};
+use crate::forms::{Family, forms, is_for_programs, is_indifferent_to_cpl, reason_not_to_run};
 use crate::state::{Machine, Mode};
 
 /// How much to run.
@@ -40,6 +40,23 @@ pub fn run_forms(
             checker.form(plan.seed, code, Mode::Kernel64, plan.per_form.div_ceil(5), family);
         }
     }
+    checker.report
+}
+
+/// Runs programs of several instructions.
+pub fn run_programs(
+    engine: &dyn Engine,
+    host: &mut dyn Machine,
+    guest: &mut dyn Machine,
+    seed: u64,
+    programs: u64,
+) -> Report {
+    let pool: Vec<Code> = forms(engine, Mode::User64, Family::Integer)
+        .into_iter()
+        .filter(|&code| is_for_programs(code))
+        .collect();
+    let mut checker = Checker::new(host, guest, seed);
+    checker.programs(seed, &pool, programs);
     checker.report
 }
 

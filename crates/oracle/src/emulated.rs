@@ -106,7 +106,21 @@ impl Emulated {
         emulated.lay_descriptor_tables();
         emulated.lay_page_tables();
         emulated.set_up_registers();
+        emulated.rehearse();
         Ok(emulated)
+    }
+
+    /// Runs an SSE instruction with unmasked exceptions, so that an engine that handles signals has its handlers in place when this returns.
+    fn rehearse(&mut self) {
+        const SQRTPS: [u8; 3] = [0x0F, 0x51, 0xC0];
+        let mut vector = Fxsave::initial();
+        vector.0[24..28].fill(0);
+        let vector = Some(Box::new(vector));
+        let state =
+            State { gprs: [0; 16], rip: CODE, rflags: 2, fs_base: 0, gs_base: 0, selectors: [0; 6], vector };
+        self.write_code(CODE, &SQRTPS);
+        self.run(Mode::User64, &state);
+        self.write_code(CODE, &[FILLER; SQRTPS.len()]);
     }
 
     fn write(&mut self, gpa: u64, bytes: &[u8]) {
@@ -187,13 +201,13 @@ impl Emulated {
             let entry = table * PAGE + (linear >> (12 + 9 * level) & 511) * 8;
             let mut value = self.read_word(entry);
             if value == 0 {
-                value = *free * PAGE | PRESENT | WRITABLE | USER;
+                value = (*free * PAGE) | PRESENT | WRITABLE | USER;
                 *free += 1;
                 self.write_word(entry, value);
             }
             table = value >> 12;
         }
-        self.write_word(table * PAGE + (linear >> 12 & 511) * 8, gpn * PAGE | PRESENT | flags);
+        self.write_word(table * PAGE + (linear >> 12 & 511) * 8, (gpn * PAGE) | PRESENT | flags);
     }
 
     fn set_up_registers(&mut self) {

@@ -194,9 +194,57 @@ pub fn reason_not_to_run(code: Code) -> Option<&'static str> {
         M::Xgetbv => "its result is the host's own XCR0",
         M::Sgdt | M::Sidt | M::Sldt | M::Str | M::Smsw => "Linux answers it in the processor's place (UMIP)",
         M::Monitor | M::Mwait | M::Monitorx | M::Mwaitx => "CPL 3 use is the host firmware's choice",
+        M::Xsave
+        | M::Xsave64
+        | M::Xsavec
+        | M::Xsavec64
+        | M::Xsaveopt
+        | M::Xsaveopt64
+        | M::Xrstor
+        | M::Xrstor64
+        | M::Xsaves
+        | M::Xsaves64
+        | M::Xrstors
+        | M::Xrstors64 => "the host's XCR0 has components that the guest lacks",
         M::Int1 => "virtual hosts report it with RIP before or after it, as their hypervisor likes",
         _ => return None,
     })
+}
+
+/// Whether a form goes into programs: one that keeps to itself, to its operands and to the stack.
+#[must_use]
+pub fn is_for_programs(code: Code) -> bool {
+    use Mnemonic as M;
+    let form = code.op_code();
+    is_indifferent_to_cpl(code)
+        && reason_not_to_run(code).is_none()
+        && !form.op_kinds().iter().any(|kind| {
+            use OpCodeOperandKind as K;
+            matches!(
+                kind,
+                K::mem_offs
+                    | K::seg_rSI
+                    | K::es_rDI
+                    | K::seg_rDI
+                    | K::seg_rBX_al
+                    | K::br16_1
+                    | K::br32_1
+                    | K::br64_1
+                    | K::br16_2
+                    | K::br32_4
+                    | K::br64_4
+            )
+        })
+        && !matches!(
+            code.mnemonic(),
+            // Control flow, RSP from elsewhere, faults that end a program at once.
+            M::Jmp | M::Call | M::Ret | M::Leave | M::Enter | M::Ud0 | M::Ud1 | M::Ud2 | M::Wrfsbase | M::Wrgsbase
+                // Their offsets lead anywhere.
+                | M::Bt | M::Btc | M::Btr | M::Bts
+                // Undefined results.
+                | M::Bswap | M::Shld | M::Shrd
+                | M::Cmpxchg16b
+        )
 }
 
 /// Whether code cannot tell CPL 0 from CPL 3 by this form.
@@ -212,10 +260,11 @@ pub fn is_indifferent_to_cpl(code: Code) -> bool {
         )
     });
     let mnemonic = code.mnemonic();
-    !segments
-        && !form.is_privileged()
-        && !form.may_require_cpl0()
-        && !form.is_input_output()
+    let tells = segments || form.is_privileged() || form.may_require_cpl0() || form.is_input_output();
+    let far =
+        matches!(mnemonic, M::Jmp | M::Call) && form.op_kinds().first() == Some(&OpCodeOperandKind::mem);
+    !tells
+        && !far
         && !matches!(
             mnemonic,
             M::Int
@@ -245,6 +294,4 @@ pub fn is_indifferent_to_cpl(code: Code) -> bool {
                 | M::Clac
                 | M::Stac
         )
-        && !(matches!(mnemonic, M::Jmp | M::Call)
-            && matches!(form.op_kinds().first(), Some(OpCodeOperandKind::mem)))
 }

@@ -7,7 +7,7 @@ use std::time::Instant;
 use clap::{Parser, ValueEnum};
 use engine_soft::SoftEngine;
 use engine_soft::model::Model;
-use oracle::campaign::{Plan, run_forms, uncovered};
+use oracle::campaign::{Plan, run_forms, run_programs, uncovered};
 use oracle::check::Report;
 use oracle::emulated::Emulated;
 use oracle::forms::Family;
@@ -19,6 +19,10 @@ use oracle::state::Mode;
 enum What {
     /// Integer forms in 64-bit mode.
     Integer,
+    /// Integer forms in compatibility mode.
+    Compatibility,
+    /// Programs of several integer instructions.
+    Programs,
     /// x87, MMX and SSE forms in 64-bit mode.
     Vector,
 }
@@ -33,6 +37,9 @@ struct Arguments {
     /// Executions of each form.
     #[arg(long, default_value_t = 20_000)]
     per_code: u64,
+    /// Number of programs.
+    #[arg(long, default_value_t = 100_000)]
+    programs: u64,
     /// Seed.
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -52,17 +59,24 @@ fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
     let plan = Plan { seed: arguments.seed, per_form: arguments.per_code };
     let mut differences = 0;
     for what in &arguments.what {
-        let family = match what {
-            What::Integer => Family::Integer,
-            What::Vector => Family::Vector,
+        let (family, mode) = match what {
+            What::Programs => {
+                let started = Instant::now();
+                let report = run_programs(&engine, &mut host, &mut guest, arguments.seed, arguments.programs);
+                differences += tell(&report, started);
+                continue;
+            }
+            What::Integer => (Family::Integer, Mode::User64),
+            What::Compatibility => (Family::Integer, Mode::User32),
+            What::Vector => (Family::Vector, Mode::User64),
         };
         let started = Instant::now();
-        let report = run_forms(&engine, &mut host, &mut guest, plan, Mode::User64, family, |name| {
+        let report = run_forms(&engine, &mut host, &mut guest, plan, mode, family, |name| {
             name.contains(&arguments.only)
         });
         differences += tell(&report, started);
         if arguments.uncovered {
-            for (form, reason) in uncovered(&engine, &report, Mode::User64, family) {
+            for (form, reason) in uncovered(&engine, &report, mode, family) {
                 println!("{form}\t{reason}");
             }
         }

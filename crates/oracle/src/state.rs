@@ -68,6 +68,18 @@ impl Fxsave {
         Self(area)
     }
 
+    /// Masks the SIMD exceptions.
+    pub fn mask_exceptions(&mut self) {
+        self.0[24] |= 0x80;
+        self.0[25] |= 0x1F;
+    }
+
+    /// Makes TOP zero and no x87 register empty, as MMX instructions do.
+    pub fn enter_mmx(&mut self) {
+        self.0[3] &= !0x38;
+        self.0[4] = 0xFF;
+    }
+
     /// MXCSR.
     #[must_use]
     pub fn mxcsr(&self) -> u32 {

@@ -18,12 +18,14 @@ pub struct Undefined {
     pub register: Option<Register>,
     /// The destination in memory.
     pub memory: bool,
+    /// Four bytes at offset 28 of the destination in memory.
+    pub mxcsr_mask: bool,
     /// The order of several accesses to the stack, and so the exact address of a page fault.
     pub order: bool,
 }
 
 const fn flags(flags: u64) -> Undefined {
-    Undefined { flags, register: None, memory: false, order: false }
+    Undefined { flags, register: None, memory: false, mxcsr_mask: false, order: false }
 }
 
 /// What `instruction` leaves undefined when it is executed from `before`.
@@ -50,6 +52,20 @@ pub fn undefined(instruction: &Instruction, before: &State) -> Undefined {
         M::Daa | M::Das => flags(OF),
         M::Aaa | M::Aas => flags(OF | SF | ZF | PF),
         M::Aam | M::Aad => flags(OF | AF | CF),
+        // Larger than what one access reaches.
+        M::Fldenv | M::Fnstenv | M::Fnsave | M::Frstor => Undefined { order: true, ..Undefined::default() },
+        // MXCSR_MASK tells which modes a processor has.
+        M::Fxsave
+        | M::Fxsave64
+        | M::Xsave
+        | M::Xsave64
+        | M::Xsaveopt
+        | M::Xsaveopt64
+        | M::Xsavec
+        | M::Xsavec64 => Undefined { order: true, mxcsr_mask: true, ..Undefined::default() },
+        M::Fxrstor | M::Fxrstor64 | M::Xrstor | M::Xrstor64 => {
+            Undefined { order: true, ..Undefined::default() }
+        }
         M::Retf | M::Iret | M::Iretd | M::Iretq => Undefined { order: true, ..Undefined::default() },
         // The 16-bit form: "undefined" (Intel), "the result is undefined" (AMD).
         M::Bswap if instruction.code() == Code::Bswap_r16 => {
@@ -101,7 +117,7 @@ fn double_shift(instruction: &Instruction, before: &State) -> Undefined {
             flags: CF | OF | SF | ZF | AF | PF,
             register,
             memory: register.is_none(),
-            order: false,
+            ..Undefined::default()
         };
     }
     flags(match count {
@@ -139,15 +155,20 @@ mod tests {
             instruction.set_code(code);
             for operand in 0..instruction.op_count().min(3) {
                 let kind = code.op_code().op_kind(operand);
-                if kind == iced_x86::OpCodeOperandKind::imm8 {
+                let immediate = match kind {
+                    iced_x86::OpCodeOperandKind::imm8 => Some(3),
+                    iced_x86::OpCodeOperandKind::imm8_const_1 => Some(1),
+                    _ => None,
+                };
+                if let Some(immediate) = immediate {
                     instruction.set_op_kind(operand, OpKind::Immediate8);
-                    instruction.set_immediate8(9);
+                    instruction.set_immediate8(immediate);
                 } else {
                     instruction.set_op_kind(operand, OpKind::Register);
                     instruction.set_op_register(operand, Register::CL);
                 }
             }
-            let ours = undefined(&instruction, &state(9)).flags;
+            let ours = undefined(&instruction, &state(3)).flags;
             if ours == 0
                 || matches!(
                     instruction.mnemonic(),

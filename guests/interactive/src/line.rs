@@ -41,13 +41,14 @@ impl Line {
                 continue;
             };
             match byte {
-                b'\r' | b'\n' => {
-                    print!("\n");
-                    return Some(self.text());
-                }
                 END_OF_INPUT if self.length == 0 => {
                     print!("\n");
                     return None;
+                }
+                // The end of input ends a line first, as at a terminal; it is sent again.
+                b'\r' | b'\n' | END_OF_INPUT => {
+                    print!("\n");
+                    return Some(self.text());
                 }
                 BACKSPACE | DELETE => self.erase(1),
                 KILL => self.erase(self.length),

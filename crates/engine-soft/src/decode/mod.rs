@@ -122,7 +122,7 @@ fn decode(
                 }
                 break;
             }
-            let too_long = bytes.len() - start >= 15 && length >= 15;
+            let too_long = decoder.last_error() == DecoderError::NoMoreBytes;
             let handler = if too_long { execute::too_long } else { execute::undefined };
             operations.push(operands::plain(at, length as u8, handler));
             return Some(u32::from(at) + length as u32);

@@ -60,8 +60,8 @@ pub(super) fn operation(cpu: &mut Cpu, context: &Context<'_>) -> Made {
         Placement::Interpreter(_) if is_hint(instruction.mnemonic()) => {
             Made::Operation(plain(context.at, instruction.len() as u8, execute::fast::<execute::Nop>))
         }
-        Placement::Interpreter(_) if is_missing(instruction.mnemonic()) => {
-            Made::Slow(Slow::Function(missing))
+        Placement::Interpreter(_) if is_masked_store(instruction.mnemonic()) => {
+            Made::Slow(Slow::Function(execute::masked_store))
         }
         Placement::Interpreter(_) => undefined(context),
     }
@@ -80,11 +80,7 @@ fn undefined(context: &Context<'_>) -> Made {
     Made::Leaves(plain(context.at, context.instruction.len() as u8, execute::undefined))
 }
 
-fn missing(_cpu: &mut Cpu, _instruction: &Instruction) -> Result<Next, Stop> {
-    Err(Stop::unsupported("vector stores and gathers of selected elements"))
-}
-
-fn is_missing(mnemonic: Mnemonic) -> bool {
+fn is_masked_store(mnemonic: Mnemonic) -> bool {
     matches!(mnemonic, Mnemonic::Maskmovq | Mnemonic::Maskmovdqu)
 }
 

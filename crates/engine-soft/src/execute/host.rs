@@ -58,11 +58,13 @@ fn execute(cpu: &mut Cpu, op: &Op, stub: &Stub) -> Result<(), Stop> {
     let Some(memory) = stub.memory() else { return run(cpu, op, stub).map(drop) };
     let size = usize::from(memory.size);
     let address = Slow::address(cpu, op, size, memory.write)?;
-    if size <= 8 {
-        cpu.check_alignment(address, size, cpu.privilege())?;
-    }
     if memory.alignment > 1 && !address.is_multiple_of(u64::from(memory.alignment)) {
         return Err(Stop::GENERAL_PROTECTION);
+    }
+    // An 80-bit operand is to be aligned as a double is.
+    let natural = if size == 10 { 8 } else { size };
+    if natural <= 16 {
+        cpu.check_alignment(address, natural, cpu.privilege())?;
     }
     if memory.read {
         match cpu.mmu.hit(address, size, memory.write) {

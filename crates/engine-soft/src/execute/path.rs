@@ -76,7 +76,8 @@ impl Path for Fast {
 
     #[inline(always)]
     fn address(cpu: &Cpu, op: &Op, _bytes: usize, _write: bool) -> Result<u64, Miss> {
-        let index = whole(cpu, op.index) << (op.scale & 3);
+        // The address size, above the scale, is zero on this path.
+        let index = whole(cpu, op.index).wrapping_shl(op.scale.into());
         Ok(whole(cpu, op.base).wrapping_add(index).wrapping_add(op.displacement as u64))
     }
 

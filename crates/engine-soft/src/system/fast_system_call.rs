@@ -97,9 +97,12 @@ pub(super) fn sysenter(cpu: &mut Cpu, _instruction: &Instruction) -> Result<Next
 
 /// SYSEXIT.
 pub(super) fn sysexit(cpu: &mut Cpu, instruction: &Instruction) -> Result<Next, Stop> {
+    if cpu.is_real_mode() || cpu.cpl() != 0 {
+        return Err(Stop::GENERAL_PROTECTION);
+    }
     undefined_in_long_mode(cpu)?;
     let selector = cpu.msrs.sysenter_cs;
-    if cpu.is_real_mode() || cpu.cpl() != 0 || selector & 0xFFFC == 0 {
+    if selector & 0xFFFC == 0 {
         return Err(Stop::GENERAL_PROTECTION);
     }
     let to_64 = instruction.code() == Code::Sysexitq;

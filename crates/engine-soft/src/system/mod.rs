@@ -80,6 +80,7 @@ pub fn slow_instruction(instruction: &Instruction) -> Option<SlowInstruction> {
         M::Rdpmc => msr::rdpmc,
         M::Swapgs => msr::swapgs,
         M::Rdfsbase | M::Rdgsbase | M::Wrfsbase | M::Wrgsbase => msr::base,
+        M::Salc => flag_control::salc,
         M::Cli => flag_control::cli,
         M::Sti => flag_control::sti,
         M::Clac => flag_control::clac,

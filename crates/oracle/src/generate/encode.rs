@@ -3,6 +3,7 @@
 
 use iced_x86::{Code, Encoder, Instruction, Mnemonic, OpCodeInfo, OpCodeOperandKind, OpKind, Register};
 
+use super::sequence::{INDEX, POINTERS};
 use super::{Encoded, decode, place};
 use crate::layout::{CODE, CODE_PAGES, DATA, DATA_BYTES, PAGE};
 use crate::random::Random;
@@ -21,8 +22,15 @@ const SEGMENTS: [Register; 6] =
 pub fn encode(random: &mut Random, code: Code, mode: Mode) -> Option<Encoded> {
     let address = place(random);
     let form = code.op_code();
-    let mut builder =
-        Builder { random, form, mode, address, instruction: Instruction::new(), address_32: false };
+    let mut builder = Builder {
+        random,
+        form,
+        mode,
+        address,
+        instruction: Instruction::new(),
+        other_address_size: false,
+        within: false,
+    };
     builder.build(code)?;
     let Builder { random, instruction, .. } = builder;
     let mut encoder = Encoder::new(mode.bitness());
@@ -34,11 +42,32 @@ pub fn encode(random: &mut Random, code: Code, mode: Mode) -> Option<Encoded> {
     if instruction.is_invalid() && prefix != Some(0xF0) {
         return None;
     }
+    // AMD's processors do not fetch what is behind these opcodes.
+    let unfetched = matches!(form.mnemonic(), Mnemonic::Ud0 | Mnemonic::Ud1);
+    if instruction.is_invalid() && unfetched && address + bytes.len() as u64 > CODE + CODE_PAGES * PAGE {
+        return None;
+    }
     let understood = instruction.is_invalid() || instruction.len() == bytes.len();
-    let endless = instruction.op0_kind() == OpKind::NearBranch64
-        && instruction.near_branch_target().wrapping_sub(address) < bytes.len() as u64;
+    // A branch back to itself never ends.
+    let near =
+        matches!(instruction.op0_kind(), OpKind::NearBranch16 | OpKind::NearBranch32 | OpKind::NearBranch64);
+    let endless = near && instruction.near_branch_target().wrapping_sub(address) < bytes.len() as u64;
     let understood = understood && !endless;
     understood.then_some(Encoded { mode, address, bytes, instruction })
+}
+
+/// Encodes a form for a program: operands in memory lie where the program's pointers point to.
+pub(super) fn encode_within(random: &mut Random, code: Code) -> Option<Vec<u8>> {
+    let form = code.op_code();
+    let mode = Mode::User64;
+    let instruction = Instruction::new();
+    let mut builder =
+        Builder { random, form, mode, address: CODE, instruction, other_address_size: false, within: true };
+    builder.build(code)?;
+    let instruction = builder.instruction;
+    let mut encoder = Encoder::new(mode.bitness());
+    encoder.encode(&instruction, CODE).ok()?;
+    Some(encoder.take_buffer())
 }
 
 /// Now and then a prefix that the encoder would not write: without effect, or with one that the decoder tells.
@@ -69,17 +98,20 @@ struct Builder<'a> {
     mode: Mode,
     address: u64,
     instruction: Instruction,
-    /// All operands in memory have one address size.
-    address_32: bool,
+    /// All operands in memory have one address size: the mode's, or the smaller one that a prefix chooses.
+    other_address_size: bool,
+    /// Operands in memory use a program's pointers.
+    within: bool,
 }
 
 impl Builder<'_> {
     fn build(&mut self, code: Code) -> Option<()> {
         self.instruction.set_code(code);
         // A forced address size is part of some forms (LOOP).
-        self.address_32 = match self.form.address_size() {
-            32 => true,
-            _ => self.mode != Mode::User32 && self.random.percent(12),
+        self.other_address_size = match (self.form.address_size(), self.mode) {
+            (16, Mode::User32) => true,
+            (32, Mode::User64 | Mode::Kernel64) => true,
+            _ => !self.within && self.random.percent(12),
         };
         let vex = matches!(self.form.encoding(), iced_x86::EncodingKind::VEX);
         let kinds: Vec<_> = self.form.op_kinds().to_vec();
@@ -87,7 +119,11 @@ impl Builder<'_> {
             self.operand(index, kind)?;
         }
         let memory = (0..self.instruction.op_count()).any(|index| is_memory(self.instruction.op_kind(index)));
-        if memory && self.instruction.segment_prefix() == Register::None && self.random.percent(12) {
+        if memory
+            && !self.within
+            && self.instruction.segment_prefix() == Register::None
+            && self.random.percent(12)
+        {
             let segment = if self.mode == Mode::User32 {
                 self.random.pick(&[Register::ES, Register::SS, Register::DS])
             } else {
@@ -114,7 +150,14 @@ impl Builder<'_> {
 
     fn gpr(&mut self, size: u32) -> Register {
         let most = if self.mode == Mode::User32 { 8 } else { 16 };
-        let number = self.random.below(most) as u32;
+        // The same register twice, and RSP and RBP, are where encodings and implementations have their corners.
+        let earlier = self.instruction.op0_register();
+        let number = match self.random.below(16) {
+            0 if earlier.is_gpr() => earlier.full_register().number() as u32,
+            1 => 4,
+            2 => 5,
+            _ => self.random.below(most) as u32,
+        };
         match size {
             16 => Register::AX + number,
             32 => Register::EAX + number,
@@ -123,7 +166,12 @@ impl Builder<'_> {
     }
 
     fn gpr8(&mut self) -> Register {
-        if self.mode == Mode::User32 { GPR8[self.random.below(8) as usize] } else { self.random.pick(&GPR8) }
+        let earlier = self.instruction.op0_register();
+        if earlier.is_gpr8() && self.random.percent(8) {
+            return earlier;
+        }
+        let legacy = self.mode == Mode::User32 || self.random.percent(40);
+        if legacy { GPR8[self.random.below(8) as usize] } else { self.random.pick(&GPR8) }
     }
 
     fn register(&mut self, index: u32, register: Register) {
@@ -216,8 +264,11 @@ impl Builder<'_> {
             }
             K::seg_rBX_al => {
                 self.instruction.set_op_kind(index, OpKind::Memory);
-                let base =
-                    if self.address_32 || self.mode == Mode::User32 { Register::EBX } else { Register::RBX };
+                let base = match (self.mode, self.other_address_size) {
+                    (Mode::User32, true) => Register::BX,
+                    (Mode::User32, false) | (_, true) => Register::EBX,
+                    _ => Register::RBX,
+                };
                 self.instruction.set_memory_base(base);
                 self.instruction.set_memory_index(Register::AL);
             }
@@ -237,8 +288,12 @@ impl Builder<'_> {
         Some(())
     }
 
-    fn string_kind(&mut self, _bits_16: OpKind, bits_32: OpKind, bits_64: OpKind) -> OpKind {
-        if self.mode == Mode::User32 || self.address_32 { bits_32 } else { bits_64 }
+    fn string_kind(&mut self, bits_16: OpKind, bits_32: OpKind, bits_64: OpKind) -> OpKind {
+        match (self.mode, self.other_address_size) {
+            (Mode::User32, true) => bits_16,
+            (Mode::User32, false) | (_, true) => bits_32,
+            _ => bits_64,
+        }
     }
 
     fn immediate(&mut self, index: u32, kind: OpCodeOperandKind) {
@@ -327,20 +382,54 @@ impl Builder<'_> {
     /// An address that stands in the instruction whole.
     fn absolute(&mut self, index: u32) {
         self.instruction.set_op_kind(index, OpKind::Memory);
-        let narrow = self.mode == Mode::User32 || self.address_32;
+        let narrow = self.mode == Mode::User32 || self.other_address_size;
         let target = DATA + self.random.below(DATA_BYTES);
         let target = match self.random.below(10) {
             0 if !narrow => self.random.edge(),
             _ => target,
         };
-        self.instruction.set_memory_displacement64(if narrow { target & 0xFFFF_FFFF } else { target });
-        self.instruction.set_memory_displ_size(if narrow { 4 } else { 8 });
+        let size = match (self.mode, self.other_address_size) {
+            (Mode::User32, true) => 2,
+            (Mode::User32, false) | (_, true) => 4,
+            _ => 8,
+        };
+        self.instruction.set_memory_displacement64(target & u64::MAX >> (64 - 8 * size));
+        self.instruction.set_memory_displ_size(size);
+    }
+
+    /// A 16-bit address.
+    fn memory_16(&mut self) {
+        use Register::{BP, BX, DI, None, SI};
+        const FORMS: [(Register, Register); 8] =
+            [(BX, SI), (BX, DI), (BP, SI), (BP, DI), (SI, None), (DI, None), (BP, None), (BX, None)];
+        let (base, index) = self.random.pick(&FORMS);
+        self.instruction.set_memory_base(base);
+        self.instruction.set_memory_index(index);
+        let displacement = self.random.edge() as i16;
+        let size = if i16::from(displacement as i8) == displacement { 1 } else { 2 };
+        self.instruction.set_memory_displ_size(size);
+        self.instruction.set_memory_displacement64(u64::from(displacement as u16));
     }
 
     fn memory(&mut self, index: u32) {
         self.instruction.set_op_kind(index, OpKind::Memory);
+        if self.within {
+            self.instruction.set_memory_base(self.random.pick(&POINTERS));
+            if self.random.percent(40) {
+                self.instruction.set_memory_index(INDEX);
+                self.instruction.set_memory_index_scale(1 << self.random.below(4));
+            }
+            let displacement = i64::from(self.random.bits() as i8) as u64;
+            self.instruction.set_memory_displ_size(1);
+            self.instruction.set_memory_displacement64(displacement);
+            return;
+        }
         let bits_64 = self.mode != Mode::User32;
-        let narrow = !bits_64 || self.address_32;
+        if !bits_64 && self.other_address_size {
+            self.memory_16();
+            return;
+        }
+        let narrow = !bits_64 || self.other_address_size;
         let displacement = match self.random.below(4) {
             0 => self.random.edge() as i32,
             _ => self.random.edge() as i8 as i32,

@@ -3,10 +3,11 @@
 
 use iced_x86::{Code, Instruction, InstructionInfoFactory, Mnemonic, OpKind, Register};
 
-use super::{Encoded, Start};
-use crate::layout::{CODE, CODE_PAGES, DATA, DATA_BYTES, PAGE, PageRights, is_harmless};
+use super::limits::{canonical, defined, harmless, is_bit_test, is_canonical};
+use super::{Encoded, Start, memory_address, register_value};
+use crate::layout::{CODE, CODE_PAGES, DATA, DATA_BYTES, PAGE};
 use crate::random::Random;
-use crate::state::{Mode, State, rflags};
+use crate::state::{Mode, State, rflags, selector};
 
 /// Selectors for far transfers and segment loads: good ones, others that Linux and the guest agree on, and the null selector.
 pub(super) const SELECTORS: [u16; 8] = [0x33, 0x33, 0x23, 0x2B, 0x00, 0x10, 0x30, 0xFFF8];
@@ -56,140 +57,6 @@ pub fn fill(random: &mut Random, factory: &mut InstructionInfoFactory, encoded: 
     let fits =
         instruction.is_invalid() || (harmless(factory, instruction, &state) && defined(instruction, &state));
     fits.then_some(Start { state, pokes })
-}
-
-/// Whether nothing of the process but the test's own pages can be touched.
-fn harmless(factory: &mut InstructionInfoFactory, instruction: &Instruction, state: &State) -> bool {
-    if is_bit_test(instruction.mnemonic())
-        && instruction.op1_kind() == OpKind::Register
-        && instruction.op0_kind() == OpKind::Memory
-    {
-        let Some(base) = instruction.virtual_address(0, 0, |register, _, _| value_of(state, register)) else {
-            return false;
-        };
-        let offset = value_of(state, instruction.op1_register()).unwrap_or(0);
-        let bytes = match instruction.op1_register().size() {
-            2 => i64::from(offset as i16) >> 4 << 1,
-            4 => i64::from(offset as i32) >> 5 << 2,
-            _ => offset as i64 >> 6 << 3,
-        };
-        if !is_harmless(base.wrapping_add_signed(bytes)) {
-            return false;
-        }
-    }
-    let info = factory.info(instruction);
-    info.used_memory().iter().all(|memory| {
-        let address = memory.virtual_address(0, |register, _, _| value_of(state, register));
-        address.is_none_or(|address| is_harmless(address) && is_harmless(address.wrapping_add(64)))
-    })
-}
-
-/// Whether processors agree on what is asked of them. They do not where
-///
-/// * an offset is not canonical but becomes so with the base of FS or GS: AMD's processors raise #GP, the manuals do not say so;
-/// * one operand gives two reasons for a fault, whose order is not told;
-/// * INS or OUTS is to be repeated no times without the right to the port: AMD's raise #GP.
-fn defined(instruction: &Instruction, state: &State) -> bool {
-    if matches!(instruction.memory_segment(), Register::FS | Register::GS) {
-        let operand = (0..instruction.op_count()).find(|&index| {
-            instruction.op_kind(index) == OpKind::Memory || is_source(instruction.op_kind(index))
-        });
-        let offset = operand.and_then(|operand| {
-            instruction.virtual_address(operand, 0, |register, _, _| match register {
-                Register::FS | Register::GS => Some(0),
-                _ => value_of(state, register),
-            })
-        });
-        if offset.is_some_and(|offset| !offset.is_canonical() || !offset.wrapping_add(64).is_canonical()) {
-            return false;
-        }
-    }
-    let aligns = state.rflags & rflags::AC != 0;
-    let address = || {
-        let operand = memory_operand(instruction);
-        instruction.virtual_address(operand, 0, |register, _, _| value_of(state, register)).unwrap_or(0)
-    };
-    match instruction.mnemonic() {
-        // The write that it tries at the new top.
-        Mnemonic::Enter if aligns => return false,
-        // AMD's processors look at 32 bits.
-        Mnemonic::Movsxd
-            if instruction.code() == Code::Movsxd_r16_rm16 && instruction.op1_kind() == OpKind::Memory =>
-        {
-            if aligns || address() & 0xFFF > 0xFFC {
-                return false;
-            }
-        }
-        // AMD's processors do not look behind these opcodes.
-        Mnemonic::Ud0 | Mnemonic::Ud1 if instruction.next_ip() > CODE + CODE_PAGES * PAGE => return false,
-        // Which of two faults goes first: of the push or of the target, of the pointer or of the selector behind it.
-        Mnemonic::Call
-            if crate::layout::data_rights(state.gprs[RSP].wrapping_sub(8)) != PageRights::Write =>
-        {
-            return false;
-        }
-        Mnemonic::Call if state.gprs[RSP] & 0xFFF < 8 => return false,
-        _ if instruction.op0_kind() == OpKind::Memory
-            && (instruction.is_jmp_far_indirect() || instruction.is_call_far_indirect())
-            || is_far_load(instruction.mnemonic()) =>
-        {
-            if !address().is_canonical() || !address().wrapping_add(16).is_canonical() {
-                return false;
-            }
-        }
-        Mnemonic::Retf | Mnemonic::Iret | Mnemonic::Iretd | Mnemonic::Iretq
-            if state.gprs[RSP].is_canonical() != state.gprs[RSP].wrapping_add(40).is_canonical() =>
-        {
-            return false;
-        }
-        Mnemonic::Cmpxchg16b if !address().is_multiple_of(16) && !address().is_canonical() => return false,
-        _ => {}
-    }
-    let repeated = instruction.has_rep_prefix() || instruction.has_repne_prefix();
-    let ports = matches!(
-        instruction.mnemonic(),
-        Mnemonic::Insb
-            | Mnemonic::Insw
-            | Mnemonic::Insd
-            | Mnemonic::Outsb
-            | Mnemonic::Outsw
-            | Mnemonic::Outsd
-    );
-    !(repeated && ports && state.gprs[1] as u32 == 0)
-}
-
-fn is_far_load(mnemonic: Mnemonic) -> bool {
-    matches!(mnemonic, Mnemonic::Lds | Mnemonic::Les | Mnemonic::Lfs | Mnemonic::Lgs | Mnemonic::Lss)
-}
-
-fn is_source(kind: OpKind) -> bool {
-    matches!(kind, OpKind::MemorySegSI | OpKind::MemorySegESI | OpKind::MemorySegRSI)
-}
-
-fn is_bit_test(mnemonic: Mnemonic) -> bool {
-    matches!(mnemonic, Mnemonic::Bt | Mnemonic::Btc | Mnemonic::Btr | Mnemonic::Bts)
-}
-
-/// Value of a register, for addresses.
-fn value_of(state: &State, register: Register) -> Option<u64> {
-    match register {
-        Register::FS => Some(state.fs_base),
-        Register::GS => Some(state.gs_base),
-        _ if register.is_segment_register() => Some(0),
-        _ if register.is_gpr() => {
-            let whole = state.gprs[register.full_register().number()];
-            Some(match register.size() {
-                1 if matches!(register, Register::AH | Register::CH | Register::DH | Register::BH) => {
-                    whole >> 8 & 0xFF
-                }
-                1 => whole & 0xFF,
-                2 => whole & 0xFFFF,
-                4 => whole & 0xFFFF_FFFF,
-                _ => whole,
-            })
-        }
-        _ => None,
-    }
 }
 
 struct Filler<'a> {
@@ -249,13 +116,12 @@ impl Filler<'_> {
     }
 
     fn segment_base(&mut self) -> u64 {
-        match self.random.below(4) {
+        canonical(match self.random.below(4) {
             0 => 0,
             1 => self.random.below(PAGE),
             2 => DATA + self.random.below(DATA_BYTES),
             _ => self.random.edge(),
-        }
-        .cast_canonical()
+        })
     }
 
     fn flags(&mut self) -> u64 {
@@ -320,7 +186,11 @@ impl Filler<'_> {
                 self.fix(RSP, top);
                 let target = if wrong == 1 { target } else { CODE + self.random.below(CODE_PAGES * PAGE) };
                 let skips = self.instruction.op_count() != 0 && self.instruction.immediate16() > 256;
-                let code = if matches!(wrong, 2..4) && !skips { self.random.pick(&SELECTORS) } else { 0x33 };
+                let code = if matches!(wrong, 2..4) && !skips {
+                    self.random.pick(&SELECTORS)
+                } else {
+                    self.code_selector()
+                };
                 let data = if wrong == 4 { self.random.pick(&[0x28u16, 0, 0x18, 0x33]) } else { 0x2B };
                 let (code, data) = (u64::from(code), u64::from(data));
                 let stack = self.target(8);
@@ -336,6 +206,11 @@ impl Filler<'_> {
             }
             _ => {}
         }
+    }
+
+    /// The code segment that the instruction runs in.
+    fn code_selector(&self) -> u16 {
+        if self.mode == Mode::User32 { selector::CODE_32 } else { selector::CODE_64 }
     }
 
     /// Where a branch through a register or memory goes: not back to the instruction, which would never end.
@@ -425,7 +300,7 @@ impl Filler<'_> {
         let segment = instruction.memory_segment();
         let is_based = matches!(segment, Register::FS | Register::GS) && self.mode != Mode::User32;
         let number = |register: Register| register.is_gpr().then(|| register.full_register().number());
-        if is_bit_test(instruction.mnemonic()) && instruction.op1_kind() == OpKind::Register {
+        if is_bit_test(instruction) {
             let offset = (self.random.edge() as i16 as i64 >> self.random.below(12)) as u64;
             let which = instruction.op1_register().full_register().number();
             let value = if self.random.percent(80) { offset } else { self.random.edge() };
@@ -442,10 +317,10 @@ impl Filler<'_> {
                 vector: None,
             };
             // XLAT's index is AL.
-            instruction
-                .virtual_address(memory_operand(instruction), 0, |register, _, _| value_of(&state, register))
+            instruction.virtual_address(memory_operand(instruction), 0, |register, _, _| {
+                register_value(&state, register)
+            })
         };
-        let bases = (self.fs_base, self.gs_base);
         let by_base = number(base).filter(|&base| !self.fixed[base]);
         let by_index = number(index).filter(|&index| !self.fixed[index]);
         let want = target.wrapping_sub(match segment {
@@ -469,22 +344,21 @@ impl Filler<'_> {
             (None, Some(index)) => {
                 self.gprs[index] = 0;
                 let rest = address(&self.gprs, (0, 0)).unwrap_or(0);
-                self.gprs[index] =
-                    cut(want.wrapping_sub(rest)) / scale | if narrow { self.random.bits() << 32 } else { 0 };
+                let value = cut(want.wrapping_sub(rest)) / scale;
+                self.gprs[index] = value | if narrow { self.random.bits() << 32 } else { 0 };
             }
             (None, None) => {}
         }
         if is_based && self.random.percent(40) {
             let now = address(&self.gprs, (0, 0)).unwrap_or(0);
             let needed = target.wrapping_sub(now);
-            if needed.is_canonical() {
+            if is_canonical(needed) {
                 match segment {
                     Register::FS => self.fs_base = needed,
                     _ => self.gs_base = needed,
                 }
             }
         }
-        let _ = bases;
         if let Some(address) = address(&self.gprs, (self.fs_base, self.gs_base)) {
             self.poke_operand(address, size);
         }
@@ -509,13 +383,18 @@ impl Filler<'_> {
                 target
             }
             Mnemonic::Cmpxchg if self.random.percent(50) => self.gprs[0],
+            Mnemonic::Cmpxchg8b if self.random.percent(20) => self.gprs[0] & 0xFFFF_FFFF,
             Mnemonic::Cmpxchg8b if self.random.percent(50) => self.gprs[0] & 0xFFFF_FFFF | self.gprs[2] << 32,
             Mnemonic::Cmpxchg16b if self.random.percent(50) => {
                 let (low, high) = (self.gprs[0], self.gprs[2]);
-                self.poke(address.wrapping_add(8), &high.to_le_bytes());
+                if self.random.percent(70) {
+                    self.poke(address.wrapping_add(8), &high.to_le_bytes());
+                }
                 low
             }
             Mnemonic::Lds | Mnemonic::Les | Mnemonic::Lfs | Mnemonic::Lgs | Mnemonic::Lss => return,
+            // Without the mode for misaligned operands, which not every processor has.
+            Mnemonic::Ldmxcsr => self.random.edge() & !(1 << 17),
             _ if self.random.percent(60) => self.random.edge(),
             _ => return,
         };
@@ -567,7 +446,7 @@ impl Filler<'_> {
             Mnemonic::Wrfsbase | Mnemonic::Wrgsbase => {
                 let register = instruction.op0_register().full_register().number();
                 if self.random.percent(90) {
-                    self.gprs[register] = self.gprs[register].cast_canonical();
+                    self.gprs[register] = canonical(self.gprs[register]);
                 }
             }
             _ => {}
@@ -589,7 +468,7 @@ impl Filler<'_> {
                 selectors: [0; 6],
                 vector: None,
             };
-            (register.size(), value_of(&state, register).unwrap_or(1))
+            (register.size(), register_value(&state, register).unwrap_or(1))
         } else {
             let size = instruction.memory_size().size();
             let mut bytes = [0; 8];
@@ -637,8 +516,17 @@ impl Filler<'_> {
                 }
             }
             _ => {
-                if let Some(poke) = self.pokes.last_mut() {
-                    poke.1 = selector.to_le_bytes()[..poke.1.len().min(2)].to_vec();
+                let state = State {
+                    gprs: self.gprs,
+                    rip: 0,
+                    rflags: 0,
+                    fs_base: self.fs_base,
+                    gs_base: self.gs_base,
+                    selectors: [0; 6],
+                    vector: None,
+                };
+                if let Some(address) = memory_address(self.instruction, &state) {
+                    self.poke(address, &selector.to_le_bytes()[..2]);
                 }
             }
         }
@@ -647,19 +535,4 @@ impl Filler<'_> {
 
 fn memory_operand(instruction: &Instruction) -> u32 {
     (0..instruction.op_count()).find(|&index| instruction.op_kind(index) == OpKind::Memory).unwrap_or(0)
-}
-
-trait Canonical {
-    fn is_canonical(self) -> bool;
-    fn cast_canonical(self) -> u64;
-}
-
-impl Canonical for u64 {
-    fn is_canonical(self) -> bool {
-        self.cast_canonical() == self
-    }
-
-    fn cast_canonical(self) -> u64 {
-        ((self << 16) as i64 >> 16) as u64
-    }
 }

@@ -235,7 +235,7 @@ pub static FAULTS: &[Fault] = &[
     },
     Fault {
         name: "AH is taken for SPL",
-        forms: &["Mov_r8_rm8"],
+        forms: &["Mov_r8_rm8", "Mov_rm8_r8"],
         alter: |run| {
             if run.completed && run.instruction.op1_register() == Register::AH {
                 run.set(0, run.before.gprs[RSP]);
@@ -369,7 +369,7 @@ pub static FAULTS: &[Fault] = &[
     },
     Fault {
         name: "non-canonical addresses in the stack's segment raise #GP",
-        forms: &["Add_rm64_r64", "Mov_r64_rm64"],
+        forms: &["Add_", "Cmp_", "Mov_", "Test_"],
         alter: |run| {
             if let End::Exception { vector, .. } = &mut run.after.end
                 && *vector == 12

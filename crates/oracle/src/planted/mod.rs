@@ -14,7 +14,7 @@ use iced_x86::{Instruction, OpKind, Register};
 
 pub use faults::FAULTS;
 
-use crate::generate::decode;
+use crate::generate::{decode, memory_address, read_register};
 use crate::layout::{CODE, CODE_PAGES, FILLER, PAGE};
 use crate::state::{End, Machine, Mode, Outcome, State};
 
@@ -68,32 +68,13 @@ impl Machine for Planted<'_> {
         }
         let after = self.guest.run(mode, state);
         let completed = after.state.rip != state.rip;
+        if instruction.is_invalid() {
+            return after;
+        }
         let mut altered =
             Altered { instruction, before: state, after, completed, address, memory, machine: self.guest };
         (self.fault.alter)(&mut altered);
         altered.after
-    }
-}
-
-fn memory_address(instruction: &Instruction, state: &State) -> Option<u64> {
-    let operand = (0..instruction.op_count()).find(|&index| instruction.op_kind(index) == OpKind::Memory)?;
-    instruction.virtual_address(operand, 0, |register, _, _| match register {
-        Register::FS => Some(state.fs_base),
-        Register::GS => Some(state.gs_base),
-        register if register.is_segment_register() => Some(0),
-        register if register.is_gpr() => Some(read_register(state, register)),
-        _ => None,
-    })
-}
-
-fn read_register(state: &State, register: Register) -> u64 {
-    let whole = state.gprs[register.full_register().number()];
-    match (register, register.size()) {
-        (Register::AH | Register::CH | Register::DH | Register::BH, _) => whole >> 8 & 0xFF,
-        (_, 1) => whole & 0xFF,
-        (_, 2) => whole & 0xFFFF,
-        (_, 4) => whole & 0xFFFF_FFFF,
-        _ => whole,
     }
 }
 
