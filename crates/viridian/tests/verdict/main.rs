@@ -157,3 +157,19 @@ fn bad_values_are_refused_in_a_sentence() {
     refused(&run(&["--kernel", file, "--root", "/nowhere"]), "/nowhere");
     refused(&run(&["--root", "/tmp"]), "--kernel");
 }
+
+#[test]
+fn the_page_on_ci_names_options_that_exist() {
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/ci.md")).unwrap();
+    let (help, _) = ended(&viridian().args(["run", "--help"]).output().unwrap(), 0);
+    let named = |text: &str| -> Vec<String> {
+        let words = text.split(|letter: char| !(letter.is_ascii_alphanumeric() || letter == '-'));
+        words.filter(|word| word.starts_with("--") && word.len() > 2).map(str::to_owned).collect()
+    };
+    let (known, used) = (named(&help), named(&page));
+    assert!(used.len() > 10, "{used:?}");
+    // Of these, one is cargo's.
+    for option in used.iter().filter(|option| *option != "--release") {
+        assert!(known.contains(option), "{option} is no option of run: {known:?}");
+    }
+}
