@@ -23,7 +23,7 @@ pub(crate) struct Options {
 }
 
 /// How a check went.
-enum Outcome {
+pub(crate) enum Outcome {
     Passed,
     Failed(String),
     Skipped(String),
@@ -53,6 +53,7 @@ pub(crate) struct ChecksFailed(usize);
 pub(crate) fn run(repository: &Path, options: &Options) -> Result<(), ChecksFailed> {
     let mut checks: Vec<(String, Check)> = vec![
         ("boots".into(), Box::new(boots)),
+        ("crash".into(), Box::new(crash)),
         ("oracle".into(), Box::new(oracle)),
         ("advisories".into(), Box::new(advisories)),
         ("address sanitizer".into(), Box::new(address_sanitizer)),
@@ -108,9 +109,20 @@ fn answers(mut command: Command) -> bool {
     command.stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
 }
 
+/// Builds the command as users have it.
+fn build(repository: &Path) -> Outcome {
+    succeed(cargo(repository, &["build", "--quiet", "--release", "--package", "openviridian"]))
+}
+
+/// The core of a panic is read by the crash utility.
+fn crash(repository: &Path, _: &Options) -> Outcome {
+    let built = build(repository);
+    if matches!(built, Outcome::Passed) { crate::crash::check(repository) } else { built }
+}
+
 /// Debian boots to power-off, again and again, without a complaint.
 fn boots(repository: &Path, options: &Options) -> Outcome {
-    let built = succeed(cargo(repository, &["build", "--quiet", "--release", "--package", "openviridian"]));
+    let built = build(repository);
     if !matches!(built, Outcome::Passed) {
         return built;
     }

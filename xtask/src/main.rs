@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Development tasks: `cargo xtask TASK`. Never part of the product. One file a task.
 
+mod crash;
 mod inventory;
 mod kernels;
 mod long;

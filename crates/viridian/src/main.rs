@@ -2,6 +2,7 @@
 //! The `viridian` command: options, threads and glue. It knows every room and is known by none.
 #![forbid(unsafe_code)]
 
+mod explain;
 mod features;
 mod options;
 mod refusal;
@@ -41,6 +42,10 @@ fn main() -> ExitCode {
             print!("{}", features::page(markdown));
             Ok(Status::Done)
         }
+        Command::Explain { what } => explain::explain(&what).map(|pages| {
+            print!("{pages}");
+            Status::Done
+        }),
         Command::Tour { write } => fs::write(&write, guest_programs::TOUR)
             .map_err(|source| Refusal::Write { path: write, source })
             .map(|()| Status::Done),
