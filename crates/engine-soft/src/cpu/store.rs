@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Code and stores: what this processor does when bytes that it decoded are stored to, by itself or by others.
+
+use super::Cpu;
+use crate::block::{CodePlace, touched_lines};
+use crate::mmu::PhysicalPage;
+use crate::shared::Notice;
+
+impl Cpu {
+    /// This processor has stored to a watched page: `size` bytes at `offset`.
+    pub(crate) fn stored_to_watched(&mut self, page: PhysicalPage, offset: u32, size: u32) {
+        let place = CodePlace { object: page.object, page: page.page };
+        self.drop_code(place, offset, size);
+        self.registry.tell_store(place, offset, size, Some(&self.shared));
+    }
+
+    /// Drops the blocks that were decoded from these bytes.
+    fn drop_code(&mut self, place: CodePlace, offset: u32, size: u32) {
+        let had = self.blocks.has_page(&place);
+        if had && self.blocks.stored(place, offset, size) {
+            self.release_code_page(place);
+        }
+    }
+
+    fn release_code_page(&mut self, place: CodePlace) {
+        if self.registry.release(place)
+            && let Some(object) = self.object_if_known(place.object)
+        {
+            object.unwatch(place.page);
+        }
+    }
+
+    /// Notes that a block is about to be decoded from bytes of a claimed page: before they are read, so that no store falls between.
+    pub(crate) fn note_code_bytes(&self, place: CodePlace, offset: u16, size: usize) {
+        self.registry.note_lines(place, touched_lines(offset.into(), size as u32));
+    }
+
+    /// Prepares to decode from a page: from now on stores to it are noticed.
+    pub(crate) fn claim_code_page(&mut self, page: PhysicalPage) {
+        let place = CodePlace { object: page.object, page: page.page };
+        if self.blocks.has_page(&place) {
+            return;
+        }
+        self.blocks.add_page(place);
+        self.revoke_writes(page.host);
+        let object = self.object(page.object).clone();
+        let (registry, shared) = (self.registry.clone(), self.shared.clone());
+        registry.claim(&object, place, page.host, &shared, || self.serve_notices());
+    }
+
+    /// Drops all blocks. Only between two chains.
+    pub(crate) fn clear_blocks(&mut self) {
+        for place in self.blocks.clear() {
+            self.release_code_page(place);
+        }
+    }
+
+    /// Does what others have asked for.
+    pub(crate) fn serve_notices(&mut self) {
+        let (notices, ticket) = self.shared.take_notices();
+        for notice in notices {
+            match notice {
+                Notice::Stored { place, offset, size } => self.drop_code(place, offset, size),
+                Notice::Revoke { host } => self.revoke_writes(host),
+                Notice::SpaceChanged => self.flush_physical(),
+            }
+        }
+        self.shared.serve_done(ticket);
+    }
+}

@@ -1,0 +1,239 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The run loop: between two chains of handlers it looks at everything that is not straight-line code.
+
+use std::sync::atomic::Ordering;
+
+use engine::{Exit, ExitReason, RunLimits, SegmentName};
+
+use crate::block::{BlockKey, CodePlace, Leave, Op};
+use crate::cpu::{Cpu, rflags, slot};
+use crate::mmu::PhysicalPage;
+use crate::shared::{KICKED, NOTICES};
+use crate::stop::{Raised, Stop};
+use crate::{decode, system};
+
+/// Instructions between two looks at the clock.
+const BUDGET: i64 = 8192;
+
+const fn between(reason: ExitReason) -> Exit {
+    Exit { reason, instruction_length: 0, delivering: None }
+}
+
+impl Cpu {
+    /// Whether an external interrupt could be delivered before the next instruction.
+    #[must_use]
+    pub fn can_take_interrupt(&self) -> bool {
+        self.rflags() & rflags::IF != 0 && !self.events.interrupt_shadow && self.events.pending.is_none()
+    }
+
+    /// Whether an NMI could be delivered before the next instruction.
+    #[must_use]
+    pub fn can_take_nmi(&self) -> bool {
+        !self.events.nmi_blocked && !self.events.interrupt_shadow && self.events.pending.is_none()
+    }
+
+    /// Runs until something happens.
+    pub fn run(&mut self, limits: RunLimits) -> Exit {
+        self.shared.set_in_guest(true);
+        let exit = self.run_inside(limits);
+        self.shared.set_in_guest(false);
+        exit
+    }
+
+    fn run_inside(&mut self, limits: RunLimits) -> Exit {
+        self.budget = 0;
+        self.link_from = std::ptr::null_mut();
+        loop {
+            let pending = self.shared.pending.load(Ordering::Acquire);
+            if pending & NOTICES != 0 {
+                self.link_from = std::ptr::null_mut();
+                self.serve_notices();
+            }
+            if pending & KICKED != 0 {
+                self.shared.pending.fetch_and(!KICKED, Ordering::SeqCst);
+                return between(ExitReason::Kicked);
+            }
+            if self.budget <= 0 {
+                if limits.deadline.is_some_and(|deadline| self.clock.now() >= deadline) {
+                    return between(ExitReason::Deadline);
+                }
+                self.budget = BUDGET;
+            }
+            if let Some(event) = self.events.pending {
+                self.rewind_completed();
+                self.link_from = std::ptr::null_mut();
+                if let Err(reason) = system::deliver(self, event) {
+                    return Exit { reason, instruction_length: 0, delivering: Some(event) };
+                }
+                self.events.pending = None;
+                self.forget_completed();
+                continue;
+            }
+            if limits.interrupt_window && self.can_take_interrupt() {
+                return between(ExitReason::InterruptWindow);
+            }
+            if limits.nmi_window && self.can_take_nmi() {
+                return between(ExitReason::NmiWindow);
+            }
+            let outcome = if self.must_step() { self.step() } else { self.run_chain() };
+            match outcome {
+                Ok(()) => {}
+                Err(Stop::Exception(raised)) => self.raise(raised),
+                Err(Stop::Exit(reason)) => {
+                    let instruction_length = self.next_rip.wrapping_sub(self.rip) as u8;
+                    return Exit { reason, instruction_length, delivering: None };
+                }
+            }
+        }
+    }
+
+    /// Has an exception delivered before the next instruction.
+    pub(crate) fn raise(&mut self, raised: Raised) {
+        self.events.pending = Some(raised.event());
+    }
+
+    /// Executes blocks until a chain ends.
+    fn run_chain(&mut self) -> Result<(), Stop> {
+        let mut op = self.find_block(false)?;
+        loop {
+            // SAFETY: `op` was found for the current mode, or is where a handler of such a block wants to go on; blocks are
+            // freed only by `find_block`.
+            let leave = unsafe { ((*op).handler)(self, op) };
+            match leave {
+                Leave::Continue => op = self.resume_at,
+                Leave::LookUp => return Ok(()),
+                Leave::Stop => {
+                    return Err(self.stop.take().expect("a handler that stops says why"));
+                }
+            }
+        }
+    }
+
+    /// Executes one instruction with all that surrounds it: see [`crate::system`].
+    fn step(&mut self) -> Result<(), Stop> {
+        let before = self.rflags();
+        if !self.has_completed() {
+            system::before_step(self).map_err(Stop::Exception)?;
+        }
+        // The shadow covers one instruction, which may begin another.
+        let shadow = std::mem::take(&mut self.events.interrupt_shadow);
+        self.rewind_completed();
+        self.stepping = true;
+        self.code_context_changed();
+        let outcome = self.step_chain();
+        self.stepping = false;
+        self.code_context_changed();
+        match outcome {
+            Err(Stop::Exit(_)) => self.events.interrupt_shadow = shadow,
+            Err(Stop::Exception(_)) => self.forget_completed(),
+            Ok(()) => {
+                self.forget_completed();
+                if let Some(raised) = system::after_step(self, before) {
+                    self.raise(raised);
+                }
+            }
+        }
+        outcome
+    }
+
+    fn step_chain(&mut self) -> Result<(), Stop> {
+        let mut op = self.find_block(true)?;
+        loop {
+            // SAFETY: as in `run_chain`.
+            match unsafe { ((*op).handler)(self, op) } {
+                Leave::Continue => op = self.resume_at,
+                Leave::LookUp => return Ok(()),
+                Leave::Stop => return Err(self.stop.take().expect("a handler that stops says why")),
+            }
+        }
+    }
+
+    /// Finds or makes the block at `rip`.
+    fn find_block(&mut self, step: bool) -> Result<*const Op, Stop> {
+        let link_from = std::mem::replace(&mut self.link_from, std::ptr::null_mut());
+        self.next_rip = self.rip;
+        self.check_near_target(self.rip)?;
+        let linear = self.code_linear(self.rip);
+        let offset = (linear & 0xFFF) as u16;
+        self.frame.slots[slot::IP_BASE] = self.rip.wrapping_sub(offset.into());
+        let page = self.code_page(linear)?;
+        let step = step || !self.page_inside_limit(offset);
+        let Some(page) = page else { return self.transient_block(linear) };
+        let mode = if step { self.mode().stepping() } else { self.mode() };
+        let place = CodePlace { object: page.object, page: page.page };
+        let key = BlockKey { place, offset, mode };
+        let op = match self.blocks.find(&key) {
+            Some(op) => op,
+            None => {
+                if !self.blocks.make_room(decode::MOST_OPERATIONS) {
+                    self.clear_blocks();
+                    return self.find_block(step);
+                }
+                self.claim_code_page(page);
+                match decode::block(self, page.host, key) {
+                    Some(op) => op,
+                    None => return self.transient_block(linear),
+                }
+            }
+        };
+        if !step {
+            if link_from.is_null() {
+                if self.mode().is_64() {
+                    self.blocks.jumps.enter(self.rip, self.jump_key, op);
+                }
+            } else {
+                // SAFETY: the branch is in the arena, which was not cleared since it ran.
+                unsafe { (*link_from).immediate = op.expose_provenance() as u64 };
+            }
+        }
+        Ok(op)
+    }
+
+    /// Whether every byte of the page around `rip` lies in the code segment.
+    fn page_inside_limit(&self, offset: u16) -> bool {
+        if self.mode().is_64() {
+            return true;
+        }
+        let first = self.rip.wrapping_sub(offset.into());
+        first < 1 << 32 && first + 0xFFF <= u64::from(self.segment(SegmentName::Cs).limit)
+    }
+
+    /// The page that code at a linear address is in; `None` if its blocks cannot be kept because it may change unnoticed.
+    fn code_page(&mut self, linear: u64) -> Result<Option<PhysicalPage>, Stop> {
+        let context = self.mmu.context();
+        if let Some(page) = self.code_pages.find(linear, context) {
+            return Ok(Some(page));
+        }
+        let privilege = self.privilege();
+        let Some(page) = self.translate_code(linear, privilege)? else { return Ok(None) };
+        if page.host == 0 {
+            return Ok(None);
+        }
+        self.code_pages.enter(linear, context, page);
+        Ok(Some(page))
+    }
+
+    /// A block of the one instruction at `rip`, which lies across pages or in memory that may change unnoticed. It is decoded each time.
+    fn transient_block(&mut self, linear: u64) -> Result<*const Op, Stop> {
+        let mut bytes = [0; 15];
+        let mut length = self.fetch(linear, &mut bytes)?;
+        if decode::needs_more(self, &bytes[..length]) {
+            let rest = linear.wrapping_add(length as u64);
+            let rest = if self.is_long_mode() { rest } else { rest & 0xFFFF_FFFF };
+            length += self.fetch(rest, &mut bytes[length..])?;
+        }
+        Ok(decode::single(self, &bytes[..length], (linear & 0xFFF) as u16))
+    }
+
+    /// Bytes at `rip` as a fetch would see them, as many as can be read.
+    pub(crate) fn bytes_at_rip(&mut self) -> ([u8; 15], u8) {
+        let mut bytes = [0; 15];
+        let linear = self.code_linear(self.rip);
+        let Ok(first) = self.fetch(linear, &mut bytes) else { return (bytes, 0) };
+        let second = match first {
+            15 => 0,
+            _ => self.fetch(linear.wrapping_add(first as u64), &mut bytes[first..]).unwrap_or(0),
+        };
+        (bytes, (first + second) as u8)
+    }
+}

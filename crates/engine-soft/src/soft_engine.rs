@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The engine and its groups.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use engine::{Capabilities, Clock, CpuidResult, Engine, EngineError, EngineVp, HostClock, VpGroup};
+use memory::{Space, SpaceObserver};
+
+use crate::block::ChunkBudget;
+use crate::cpu::Parts;
+use crate::model::Model;
+use crate::shared::{Registry, SpaceMembers, VpShared};
+use crate::vp::SoftVp;
+
+/// Memory that blocks of all processors together may take.
+const BLOCK_BYTES: usize = 48 << 20;
+/// Most processors in a group.
+const MOST_VPS: u32 = 64;
+
+/// The software processor.
+pub struct SoftEngine {
+    model: Arc<Model>,
+    registry: Arc<Registry>,
+    chunks: Arc<ChunkBudget>,
+}
+
+impl SoftEngine {
+    /// An engine with processors of a model.
+    #[must_use]
+    pub fn new(model: Model) -> Self {
+        Self {
+            model: Arc::new(model),
+            registry: Arc::default(),
+            chunks: Arc::new(ChunkBudget::new(BLOCK_BYTES)),
+        }
+    }
+}
+
+impl Engine for SoftEngine {
+    fn name(&self) -> &'static str {
+        "soft"
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            cpuid_exits: true,
+            hypercall_exits: true,
+            exception_exits: false,
+            execute_rights: true,
+            mode_based_execute: true,
+            walk_rights: true,
+            task_priority_exits: true,
+            most_vps: MOST_VPS,
+        }
+    }
+
+    fn cpuid(&self, leaf: u32, subleaf: u32) -> CpuidResult {
+        self.model.cpuid(leaf, subleaf)
+    }
+
+    fn create_group(&self, space: &Arc<Space>) -> Result<Box<dyn VpGroup>, EngineError> {
+        let members: Arc<SpaceMembers> = Arc::default();
+        let observer: Arc<dyn SpaceObserver> = members.clone();
+        space.add_observer(Arc::downgrade(&observer));
+        Ok(Box::new(SoftGroup {
+            model: Arc::clone(&self.model),
+            registry: Arc::clone(&self.registry),
+            chunks: Arc::clone(&self.chunks),
+            space: Arc::clone(space),
+            clock: Arc::new(HostClock::new()),
+            members,
+            vps: AtomicU32::new(0),
+        }))
+    }
+}
+
+/// Processors that share a space and a clock.
+struct SoftGroup {
+    model: Arc<Model>,
+    registry: Arc<Registry>,
+    chunks: Arc<ChunkBudget>,
+    space: Arc<Space>,
+    clock: Arc<HostClock>,
+    members: Arc<SpaceMembers>,
+    vps: AtomicU32,
+}
+
+impl VpGroup for SoftGroup {
+    fn clock(&self) -> Arc<dyn Clock> {
+        self.clock.clone()
+    }
+
+    fn create_vp(&self, _index: u32) -> Result<Box<dyn EngineVp>, EngineError> {
+        let number = self.vps.fetch_add(1, Ordering::Relaxed);
+        if number >= MOST_VPS {
+            return Err(EngineError::TooManyVps { engine: "soft", most: MOST_VPS });
+        }
+        let shared: Arc<VpShared> = Arc::default();
+        let parts = Parts {
+            chunks: Arc::clone(&self.chunks),
+            offered: self.model.extensions(),
+            efer_optional: self.model.efer_optional(),
+            shared: Arc::clone(&shared),
+            registry: Arc::clone(&self.registry),
+        };
+        let vp = SoftVp::new(&self.space, self.clock.clone(), parts, &self.model, Arc::clone(&self.members))
+            .map_err(|error| EngineError::Host {
+                engine: "soft",
+                action: "prepare to execute data instructions",
+                source: std::io::Error::other(error),
+            })?;
+        self.registry.add(&shared);
+        self.members.add(&shared);
+        Ok(Box::new(vp))
+    }
+}

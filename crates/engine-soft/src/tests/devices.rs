@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Accesses to memory that is not there: exits before the instruction, and replay of what was completed.
+
+use engine::{ExitReason, Gpr, MemoryAccess, MemoryAccessKind, MemoryExitCause, Resume};
+use iced_x86::code_asm::*;
+
+use super::machine::{CODE, DEVICE, Machine};
+
+fn access(at: u64, size: u8, kind: MemoryAccessKind) -> ExitReason {
+    ExitReason::Memory(MemoryAccess {
+        gpa: at,
+        gva: Some(at),
+        size,
+        kind,
+        cause: MemoryExitCause::Unmapped,
+        page_walk: false,
+        user: false,
+    })
+}
+
+#[test]
+fn a_read_modify_write_is_a_read_then_a_write() {
+    let mut machine = Machine::new();
+    machine.load(|a| {
+        a.mov(ebx, DEVICE as i32).unwrap();
+        a.add(dword_ptr(rbx + 4), 3).unwrap();
+        a.hlt().unwrap();
+    });
+    let exit = machine.run();
+    assert_eq!(exit.reason, access(DEVICE + 4, 4, MemoryAccessKind::Read));
+    assert_eq!((machine.vp.rip(), exit.instruction_length), (CODE + 5, 4));
+    let flags = machine.vp.rflags();
+    machine.vp.resume(Resume::Complete(0xFFFF_FFFE));
+    assert_eq!(machine.run().reason, access(DEVICE + 4, 4, MemoryAccessKind::Write(1)));
+    assert_eq!((machine.vp.rip(), machine.vp.rflags()), (CODE + 5, flags));
+    machine.vp.resume(Resume::Complete(0));
+    assert_eq!(machine.run().reason, ExitReason::Halt);
+    assert_eq!(machine.vp.rflags() & 0x8D5, 0x11);
+}
+
+#[test]
+fn a_string_move_to_a_device_goes_element_by_element() {
+    let mut machine = Machine::new();
+    machine.write(0x20_0000, &[1, 2, 3, 4]);
+    machine.load(|a| {
+        a.mov(esi, 0x20_0000).unwrap();
+        a.mov(edi, DEVICE as i32).unwrap();
+        a.mov(ecx, 2).unwrap();
+        a.rep().movsw().unwrap();
+        a.hlt().unwrap();
+    });
+    assert_eq!(machine.run().reason, access(DEVICE, 2, MemoryAccessKind::Write(0x0201)));
+    assert_eq!(machine.vp.gpr(Gpr::Rcx), 2);
+    machine.vp.resume(Resume::Complete(0));
+    assert_eq!(machine.run().reason, access(DEVICE + 2, 2, MemoryAccessKind::Write(0x0403)));
+    assert_eq!(machine.vp.gpr(Gpr::Rcx), 1);
+    machine.vp.resume(Resume::Complete(0));
+    assert_eq!(machine.run().reason, ExitReason::Halt);
+    assert_eq!(machine.vp.gpr(Gpr::Rcx), 0);
+}
+
+#[test]
+fn a_write_across_the_edge_of_memory_stores_nothing_before_the_device_has_it() {
+    let mut machine = Machine::new();
+    machine.load(|a| {
+        a.mov(ebx, DEVICE as i32 - 3).unwrap();
+        a.mov(rax, 0x0807_0605_0403_0201u64).unwrap();
+        a.mov(qword_ptr(rbx), rax).unwrap();
+        a.hlt().unwrap();
+    });
+    assert_eq!(machine.run().reason, access(DEVICE, 5, MemoryAccessKind::Write(0x08_0706_0504)));
+    assert_eq!(machine.read(DEVICE - 8), 0);
+    machine.vp.resume(Resume::Complete(0));
+    assert_eq!(machine.run().reason, ExitReason::Halt);
+    assert_eq!(machine.read(DEVICE - 8), 0x0302_0100_0000_0000);
+}
+
+#[test]
+fn an_answer_can_skip_the_instruction() {
+    let mut machine = Machine::new();
+    machine.load(|a| {
+        a.cpuid().unwrap();
+        a.hlt().unwrap();
+    });
+    machine.vp.set_gpr(Gpr::Rax, 7);
+    machine.vp.set_gpr(Gpr::Rcx, 1);
+    assert_eq!(machine.run().reason, ExitReason::Cpuid { leaf: 7, subleaf: 1 });
+    machine.vp.resume(Resume::Advance);
+    assert_eq!(machine.run().reason, ExitReason::Halt);
+    assert_eq!(machine.vp.rip(), CODE + 2);
+}

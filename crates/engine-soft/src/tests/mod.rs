@@ -1,0 +1,8 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Programs for the whole processor, assembled here and run by way of the contract.
+
+mod devices;
+mod machine;
+mod modes;
+mod programs;
+mod self_modifying;

@@ -1,0 +1,278 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The contract's face of a processor.
+
+use std::sync::Arc;
+
+use engine::{
+    Clock, ControlRegisters, DebugRegisters, EngineVp, Event, EventState, Exit, ExitReason, FlushScope, Gpr,
+    Kick, ModelSpecificRegisters, Resume, RunLimits, Segment, SegmentName, TableRegister, VpState, XsaveArea,
+};
+use memory::{Space, ViewId};
+
+use crate::cpu::{Cpu, NewCpuError, Parts};
+use crate::host_execution::{PointerWidth, RestoreForm, SaveForm};
+use crate::model::Model;
+use crate::shared::{SpaceMembers, VpShared};
+use crate::system;
+
+/// A virtual processor.
+pub(crate) struct SoftVp {
+    cpu: Box<Cpu>,
+    shared: Arc<VpShared>,
+    /// The exit that has to be answered before the next run.
+    unanswered: Option<Exit>,
+    xsave_bytes: usize,
+    /// Keeps the space's observer alive.
+    _members: Arc<SpaceMembers>,
+}
+
+impl SoftVp {
+    pub(crate) fn new(
+        space: &Arc<Space>,
+        clock: Arc<dyn Clock>,
+        parts: Parts,
+        model: &Model,
+        members: Arc<SpaceMembers>,
+    ) -> Result<Self, NewCpuError> {
+        let shared = Arc::clone(&parts.shared);
+        let state = VpState::reset(model.signature());
+        let cpu = Cpu::new(Arc::clone(space), clock, parts, &state)?;
+        let xsave_bytes = model.xsave_bytes();
+        let mut vp = Self { cpu: Box::new(cpu), shared, unanswered: None, xsave_bytes, _members: members };
+        vp.set_xsave(&state.xsave);
+        Ok(vp)
+    }
+
+    fn xsave(&self) -> XsaveArea {
+        let mut area = XsaveArea::initial(self.xsave_bytes);
+        let vector = &self.cpu.frame.vector;
+        let components = self.cpu.control().xcr0 | 3;
+        let written = vector.xsave(
+            SaveForm::Xsave,
+            components,
+            PointerWidth::Offset64,
+            true,
+            0,
+            |offset, bytes| -> Result<(), std::convert::Infallible> {
+                if let Some(place) = area.0.get_mut(offset..offset + bytes.len()) {
+                    place.copy_from_slice(bytes);
+                }
+                Ok(())
+            },
+        );
+        let Ok(()) = written;
+        area
+    }
+
+    fn set_xsave(&mut self, area: &XsaveArea) {
+        let vector = &mut self.cpu.frame.vector;
+        // MXCSR is there even if no component is marked as in use.
+        let mxcsr =
+            area.0.get(24..28).map_or(0x1F80, |bytes| u32::from_le_bytes(bytes.try_into().expect("4 bytes")));
+        let outcome = vector.xrstor(
+            RestoreForm::Xrstor,
+            7,
+            7,
+            PointerWidth::Offset64,
+            true,
+            |offset, bytes| -> Result<(), std::convert::Infallible> {
+                bytes.fill(0);
+                let have = area.0.len().saturating_sub(offset).min(bytes.len());
+                bytes[..have].copy_from_slice(&area.0[offset..offset + have]);
+                if offset <= 24 && offset + bytes.len() >= 28 {
+                    let masked = mxcsr & 0xFFFF;
+                    bytes[24 - offset..28 - offset].copy_from_slice(&masked.to_le_bytes());
+                }
+                Ok(())
+            },
+        );
+        // A header that XRSTOR would refuse leaves the initial state.
+        if outcome.is_err() {
+            *vector = crate::host_execution::VectorState::initial();
+        }
+        let fcw = area.0.get(..2).map_or(0x40, |bytes| u16::from_le_bytes([bytes[0], bytes[1]]));
+        let in_use = area.0.get(512).is_some_and(|&byte| byte & 1 != 0);
+        if !in_use {
+            vector.set_x87_words(fcw, 0, 0);
+        }
+    }
+}
+
+const fn stands_before_instruction(reason: ExitReason) -> bool {
+    !matches!(
+        reason,
+        ExitReason::Deadline
+            | ExitReason::Kicked
+            | ExitReason::InterruptWindow
+            | ExitReason::NmiWindow
+            | ExitReason::TripleFault
+    )
+}
+
+impl EngineVp for SoftVp {
+    fn run(&mut self, limits: RunLimits) -> Exit {
+        assert!(self.unanswered.is_none(), "exit {:?} was not answered", self.unanswered);
+        let exit = self.cpu.run(limits);
+        self.unanswered = stands_before_instruction(exit.reason).then_some(exit);
+        exit
+    }
+
+    fn resume(&mut self, resume: Resume) {
+        let exit = self.unanswered.take().expect("an exit to answer");
+        match resume {
+            Resume::Complete(value) => self.cpu.complete(exit.reason, value),
+            Resume::Retry => {}
+            Resume::Advance => {
+                self.cpu.forget_completed();
+                if exit.delivering.is_some() {
+                    self.cpu.events.pending = None;
+                    return;
+                }
+                let before = self.cpu.rflags();
+                let stepped = self.cpu.must_step();
+                self.cpu.rip = self.cpu.next_rip;
+                self.cpu.events.interrupt_shadow = false;
+                if stepped && let Some(raised) = system::after_step(&mut self.cpu, before) {
+                    self.cpu.raise(raised);
+                }
+            }
+            Resume::Inject(event) => {
+                self.cpu.forget_completed();
+                self.cpu.events.pending = Some(event);
+            }
+        }
+    }
+
+    fn inject(&mut self, event: Event) {
+        self.cpu.forget_completed();
+        self.cpu.events.pending = Some(event);
+    }
+
+    fn can_take_interrupt(&self) -> bool {
+        self.cpu.can_take_interrupt()
+    }
+
+    fn can_take_nmi(&self) -> bool {
+        self.cpu.can_take_nmi()
+    }
+
+    fn kicker(&self) -> Arc<dyn Kick> {
+        self.shared.clone()
+    }
+
+    fn set_view(&mut self, view: ViewId) {
+        self.cpu.set_view(view);
+    }
+
+    fn flush(&mut self, scope: FlushScope<'_>) {
+        match scope {
+            FlushScope::Pages(ranges) if ranges.iter().map(|range| range.1).sum::<u64>() <= 64 => {
+                for &(first, pages) in ranges {
+                    (0..pages).for_each(|page| self.cpu.flush_page(first.wrapping_add(page << 12)));
+                }
+            }
+            _ => self.cpu.flush_all(),
+        }
+    }
+
+    fn instruction_bytes(&mut self) -> ([u8; 15], u8) {
+        self.cpu.bytes_at_rip()
+    }
+
+    fn gpr(&self, register: Gpr) -> u64 {
+        self.cpu.gpr(register)
+    }
+    fn set_gpr(&mut self, register: Gpr, value: u64) {
+        self.cpu.set_gpr(register, value);
+    }
+    fn rip(&self) -> u64 {
+        self.cpu.rip
+    }
+    fn set_rip(&mut self, value: u64) {
+        self.unanswered = None;
+        self.cpu.forget_completed();
+        self.cpu.rip = value;
+    }
+    fn rflags(&self) -> u64 {
+        self.cpu.rflags()
+    }
+    fn set_rflags(&mut self, value: u64) {
+        self.cpu.set_rflags(value);
+    }
+    fn xmm(&self, index: u8) -> u128 {
+        self.cpu.frame.vector.xmm(index.into())
+    }
+    fn set_xmm(&mut self, index: u8, value: u128) {
+        self.cpu.frame.vector.set_xmm(index.into(), value);
+    }
+    fn cpl(&self) -> u8 {
+        self.cpu.cpl()
+    }
+    fn segment(&self, name: SegmentName) -> Segment {
+        self.cpu.segment(name)
+    }
+    fn set_segment(&mut self, name: SegmentName, segment: Segment) {
+        self.cpu.set_segment_raw(name, segment);
+    }
+    fn gdtr(&self) -> TableRegister {
+        self.cpu.gdtr
+    }
+    fn set_gdtr(&mut self, table: TableRegister) {
+        self.cpu.gdtr = table;
+    }
+    fn idtr(&self) -> TableRegister {
+        self.cpu.idtr
+    }
+    fn set_idtr(&mut self, table: TableRegister) {
+        self.cpu.idtr = table;
+    }
+    fn control(&self) -> ControlRegisters {
+        self.cpu.control()
+    }
+    fn set_control(&mut self, control: ControlRegisters) {
+        self.cpu.set_control(control);
+        self.cpu.reload_pdptes();
+    }
+    fn debug(&self) -> DebugRegisters {
+        self.cpu.debug()
+    }
+    fn set_debug(&mut self, debug: DebugRegisters) {
+        self.cpu.set_debug(debug);
+    }
+    fn msrs(&self) -> ModelSpecificRegisters {
+        self.cpu.msrs
+    }
+    fn set_msrs(&mut self, msrs: ModelSpecificRegisters) {
+        self.cpu.msrs = msrs;
+    }
+    fn events(&self) -> EventState {
+        self.cpu.events
+    }
+    fn set_events(&mut self, events: EventState) {
+        self.cpu.events = events;
+    }
+
+    fn save(&self) -> VpState {
+        let cpu = &self.cpu;
+        VpState {
+            gprs: cpu.frame.gprs,
+            rip: cpu.rip,
+            rflags: cpu.rflags(),
+            segments: cpu.segments(),
+            gdtr: cpu.gdtr,
+            idtr: cpu.idtr,
+            control: cpu.control(),
+            debug: cpu.debug(),
+            msrs: cpu.msrs,
+            events: cpu.events,
+            xsave: self.xsave(),
+        }
+    }
+
+    fn restore(&mut self, state: &VpState) {
+        self.unanswered = None;
+        self.cpu.load(state);
+        self.cpu.reload_pdptes();
+        self.set_xsave(&state.xsave);
+    }
+}

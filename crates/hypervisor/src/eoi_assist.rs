@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The EOI assist field of the VP assist page (TLFS 10.3.5), by which a guest ends an interrupt without leaving guest code.
+//!
+//! While the assist is *armed*, the "no EOI required" bit in the page stands for the highest interrupt in service: the guest ends that interrupt by
+//! clearing the bit, and the local APIC learns of it when somebody next looks ([`EoiAssist::take_ended`]).
+
+use tlfs::msr::OverlayPage;
+
+use crate::overlay::Page;
+
+/// Offset of the field in the page, and its bit.
+const FIELD: u64 = 0;
+const NO_EOI_REQUIRED: u32 = 1;
+
+/// The assist of one VP.
+#[derive(Debug)]
+pub(crate) struct EoiAssist {
+    page: Page,
+    msr: OverlayPage,
+    armed: bool,
+    /// Interrupts that were ended by it.
+    used: u64,
+}
+
+impl EoiAssist {
+    pub(crate) fn new(page: Page) -> Self {
+        page.clear();
+        Self { page, msr: OverlayPage::new(), armed: false, used: 0 }
+    }
+
+    /// As at creation; only the count goes on.
+    pub(crate) fn reset(&mut self) {
+        self.page.clear();
+        (self.msr, self.armed) = (OverlayPage::new(), false);
+    }
+
+    /// HV_X64_MSR_VP_ASSIST_PAGE.
+    pub(crate) fn msr(&self) -> OverlayPage {
+        self.msr
+    }
+
+    /// Writes the MSR. The assist must not be armed.
+    pub(crate) fn set_msr(&mut self, value: OverlayPage) {
+        debug_assert!(!self.armed);
+        self.msr = value;
+    }
+
+    /// How many interrupts it has ended.
+    pub(crate) fn used(&self) -> u64 {
+        self.used
+    }
+
+    pub(crate) fn is_armed(&self) -> bool {
+        self.armed
+    }
+
+    /// Arms the assist for an interrupt that is now the highest in service, if the guest has placed the page.
+    pub(crate) fn arm(&mut self) {
+        if self.msr.enable() {
+            self.page.change_u32(FIELD, NO_EOI_REQUIRED, 0);
+            self.armed = true;
+        }
+    }
+
+    /// Whether the guest has ended the interrupt that the assist was armed for; it is then armed no more.
+    pub(crate) fn take_ended(&mut self) -> bool {
+        if self.armed && self.page.read_u32(FIELD) & NO_EOI_REQUIRED == 0 {
+            self.armed = false;
+            self.used += 1;
+            return true;
+        }
+        false
+    }
+
+    /// Takes the assist back, so that the guest's EOI comes as an access. True if the guest was faster and has ended the interrupt.
+    pub(crate) fn revoke(&mut self) -> bool {
+        if !self.armed {
+            return false;
+        }
+        self.armed = false;
+        let ended = self.page.change_u32(FIELD, 0, NO_EOI_REQUIRED) & NO_EOI_REQUIRED == 0;
+        self.used += u64::from(ended);
+        ended
+    }
+}

@@ -1,0 +1,232 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The MSRs of the processor itself that engines do not keep, as firmware leaves them.
+//!
+//! The list is short on purpose: what a guest finds by CPUID, or reads without asking CPUID because every processor of the vendor has it. Everything
+//! else is #GP, which guests that probe are ready for.
+
+use x86::memory_type::{MemoryType, MtrrCap, MtrrDefType};
+use x86::msr;
+
+use super::GeneralProtection;
+use crate::processor::Vendor;
+
+/// Pairs of variable-range MTRRs, and fixed-range MTRRs.
+const VARIABLE_PAIRS: usize = 8;
+const FIXED: usize = 11;
+const MTRR_CAP: MtrrCap =
+    MtrrCap::new().with_variable_count(VARIABLE_PAIRS as u8).with_fixed(true).with_write_combining(true);
+
+/// Microcode revision 1, where Intel shows it (bits 63:32) and where AMD does (31:0).
+const MICROCODE_REVISION: u64 = 1 << 32 | 1;
+
+/// IA32_MISC_ENABLE: fast strings; branch trace and PEBS unavailable (SDM 4 table 2-2).
+const MISC_ENABLE_FAST_STRINGS: u64 = 1;
+const MISC_ENABLE_RESET: u64 = MISC_ENABLE_FAST_STRINGS | 1 << 11 | 1 << 12;
+/// What a guest may change of it: fast strings, and the limit and XD disable bits, which it may only keep clear.
+const MISC_ENABLE_WRITABLE: u64 = MISC_ENABLE_FAST_STRINGS;
+
+/// AMD SYSCFG: the MTRR fixed-range and TOM2 enables (APM 2 7.9, 7.9.6).
+const SYSCFG_DEFINED: u64 = 0x1F << 18;
+/// AMD HWCR: TscFreqSel, the TSC counts at one rate; and the bits that may be written: SMM lock, flush filter, IGNNE
+/// emulation, MC status writes, TscFreqSel, IRPERF.
+const HWCR_RESET: u64 = 1 << 24;
+const HWCR_DEFINED: u64 = 1 | 1 << 3 | 1 << 6 | 1 << 8 | 1 << 18 | 1 << 24 | 1 << 30;
+/// AMD DE_CFG: LFENCE serialises; it cannot be made not to.
+const DE_CFG: u64 = 1 << 1;
+/// AMD OS visible workarounds: the length of the list, and the list. Empty: this processor has no errata to work around.
+const OSVW_ID_LENGTH: u32 = 0xC001_0140;
+const OSVW_STATUS: u32 = 0xC001_0141;
+/// AMD NB_CFG: guests of the vendor switch EnableCf8ExtCfg on without asking, for a PCI bus that they may then not find.
+const NB_CFG: u32 = 0xC001_001F;
+const NB_CFG_DEFINED: u64 = 1 << 46;
+/// IA32_FEATURE_CONTROL: locked with nothing enabled.
+const FEATURE_CONTROL_LOCKED: u64 = 1;
+
+/// MSRs that a VP's instructions alone reach, shared by its VTLs (TLFS 15.11.2.1).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ProcessorMsrs {
+    mtrr_def_type: u64,
+    mtrr_fixed: [u64; FIXED],
+    mtrr_variable: [u64; 2 * VARIABLE_PAIRS],
+    mcg_status: u64,
+    misc_enable: u64,
+    syscfg: u64,
+    hwcr: u64,
+    nb_cfg: u64,
+}
+
+/// Which fixed-range MTRR a number is.
+const fn fixed_index(number: u32) -> Option<usize> {
+    match number {
+        msr::IA32_MTRR_FIX64K_00000 => Some(0),
+        msr::IA32_MTRR_FIX16K_80000 | msr::IA32_MTRR_FIX16K_A0000 => {
+            Some(1 + (number - msr::IA32_MTRR_FIX16K_80000) as usize)
+        }
+        msr::IA32_MTRR_FIX4K_C0000..=msr::IA32_MTRR_FIX4K_F8000 => {
+            Some(3 + (number - msr::IA32_MTRR_FIX4K_C0000) as usize)
+        }
+        _ => None,
+    }
+}
+
+const VARIABLE_LAST: u32 = msr::IA32_MTRR_PHYSBASE0 + 2 * VARIABLE_PAIRS as u32 - 1;
+
+impl ProcessorMsrs {
+    /// As firmware leaves them: MTRRs on, all memory write-back.
+    pub(crate) fn new() -> Self {
+        let write_back = MemoryType::WriteBack as u8;
+        let def_type =
+            MtrrDefType::new().with_enable(true).with_fixed_enable(true).with_default_type(write_back);
+        Self {
+            mtrr_def_type: def_type.into_bits(),
+            mtrr_fixed: [u64::from_le_bytes([write_back; 8]); FIXED],
+            mtrr_variable: [0; 2 * VARIABLE_PAIRS],
+            mcg_status: 0,
+            misc_enable: MISC_ENABLE_RESET,
+            syscfg: 0,
+            hwcr: HWCR_RESET,
+            nb_cfg: 0,
+        }
+    }
+
+    /// RDMSR; `None` is #GP.
+    pub(crate) fn read(&self, number: u32, vendor: Vendor) -> Option<u64> {
+        if let Some(index) = fixed_index(number) {
+            return Some(self.mtrr_fixed[index]);
+        }
+        Some(match (vendor, number) {
+            (_, msr::IA32_MTRRCAP) => MTRR_CAP.into_bits(),
+            (_, msr::IA32_MTRR_DEF_TYPE) => self.mtrr_def_type,
+            (_, msr::IA32_MTRR_PHYSBASE0..=VARIABLE_LAST) => {
+                self.mtrr_variable[(number - msr::IA32_MTRR_PHYSBASE0) as usize]
+            }
+            (_, msr::IA32_BIOS_SIGN_ID) => MICROCODE_REVISION,
+            // Machine checks exist, and no bank reports any.
+            (_, msr::IA32_MCG_CAP) => 0,
+            (_, msr::IA32_MCG_STATUS) => self.mcg_status,
+            // No last-branch records and no branch trap.
+            (_, msr::IA32_DEBUGCTL) => 0,
+            (Vendor::Intel, msr::IA32_MISC_ENABLE) => self.misc_enable,
+            (Vendor::Intel, msr::IA32_FEATURE_CONTROL) => FEATURE_CONTROL_LOCKED,
+            (Vendor::Amd, msr::AMD_SYSCFG) => self.syscfg,
+            (Vendor::Amd, msr::AMD_HWCR) => self.hwcr,
+            (Vendor::Amd, msr::AMD_DE_CFG) => DE_CFG,
+            (Vendor::Amd, NB_CFG) => self.nb_cfg,
+            (Vendor::Amd, OSVW_ID_LENGTH | OSVW_STATUS) => 0,
+            _ => return None,
+        })
+    }
+
+    /// WRMSR. `address_bits` is the width of guest-physical addresses.
+    pub(crate) fn write(
+        &mut self,
+        number: u32,
+        value: u64,
+        vendor: Vendor,
+        address_bits: u32,
+    ) -> Result<(), GeneralProtection> {
+        let require = |valid: bool| if valid { Ok(()) } else { Err(GeneralProtection) };
+        let memory_type = |byte: u64| MemoryType::is_valid_in_mtrr(byte as u8);
+        let page_bits = (1u64 << address_bits) - 0x1000;
+        if let Some(index) = fixed_index(number) {
+            require(value.to_le_bytes().into_iter().all(MemoryType::is_valid_in_mtrr))?;
+            self.mtrr_fixed[index] = value;
+            return Ok(());
+        }
+        match (vendor, number) {
+            (_, msr::IA32_MTRR_DEF_TYPE) => {
+                require(value & !0xCFF == 0 && memory_type(value))?;
+                self.mtrr_def_type = value;
+            }
+            (_, msr::IA32_MTRR_PHYSBASE0..=VARIABLE_LAST) => {
+                let index = (number - msr::IA32_MTRR_PHYSBASE0) as usize;
+                let is_mask = index % 2 == 1;
+                require(if is_mask {
+                    value & !(page_bits | 1 << 11) == 0
+                } else {
+                    value & !(page_bits | 0xFF) == 0 && memory_type(value)
+                })?;
+                self.mtrr_variable[index] = value;
+            }
+            // Guests write zero before they ask for the revision; there is no other to load.
+            (_, msr::IA32_BIOS_SIGN_ID) => {}
+            (_, msr::IA32_MCG_STATUS) => {
+                require(value & !7 == 0)?;
+                self.mcg_status = value;
+            }
+            (_, msr::IA32_DEBUGCTL) => require(value == 0)?,
+            (Vendor::Intel, msr::IA32_MISC_ENABLE) => {
+                require((value ^ self.misc_enable) & !MISC_ENABLE_WRITABLE == 0)?;
+                self.misc_enable = value;
+            }
+            (Vendor::Amd, msr::AMD_SYSCFG) => {
+                require(value & !SYSCFG_DEFINED == 0)?;
+                self.syscfg = value;
+            }
+            (Vendor::Amd, msr::AMD_HWCR) => {
+                require(value & !HWCR_DEFINED == 0)?;
+                self.hwcr = value;
+            }
+            (Vendor::Amd, msr::AMD_DE_CFG) => require(value | DE_CFG == DE_CFG)?,
+            (Vendor::Amd, NB_CFG) => {
+                require(value & !NB_CFG_DEFINED == 0)?;
+                self.nb_cfg = value;
+            }
+            _ => return Err(GeneralProtection),
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn firmware_left_all_memory_write_back() {
+        let msrs = ProcessorMsrs::new();
+        assert_eq!(msrs.read(0x2FF, Vendor::Intel), Some(0xC06));
+        assert_eq!(msrs.read(0xFE, Vendor::Amd), Some(0x508));
+        for number in [0x250, 0x258, 0x259, 0x268, 0x26F] {
+            assert_eq!(msrs.read(number, Vendor::Intel), Some(0x0606_0606_0606_0606), "{number:#x}");
+        }
+        assert_eq!(msrs.read(0x20F, Vendor::Intel), Some(0));
+        assert_eq!(msrs.read(0x210, Vendor::Intel), None);
+    }
+
+    #[test]
+    fn invalid_memory_types_and_addresses_fault() {
+        let mut msrs = ProcessorMsrs::new();
+        for (number, value) in [
+            (0x2FF, 2),
+            (0x2FF, 0x1006),
+            (0x250, 0x0606_0206_0606_0606),
+            (0x200, 7),
+            (0x201, 1 << 40),
+            (0x201, 1),
+        ] {
+            assert!(msrs.write(number, value, Vendor::Intel, 40).is_err(), "{number:#x} {value:#x}");
+        }
+        assert_eq!(msrs, ProcessorMsrs::new());
+        msrs.write(0x201, 0xFF_8000_0800, Vendor::Intel, 40).unwrap();
+        assert_eq!(msrs.read(0x201, Vendor::Intel), Some(0xFF_8000_0800));
+    }
+
+    /// B08.004, B08.016: the platform id is not the guest's, and what does not exist faults.
+    #[test]
+    fn the_rest_faults() {
+        let msrs = ProcessorMsrs::new();
+        for number in [0x17, 0x1234_5678, 0xC001_0015] {
+            assert_eq!(msrs.read(number, Vendor::Intel), None);
+        }
+        assert_eq!(msrs.read(0x1A0, Vendor::Amd), None);
+        assert_eq!(msrs.read(0xC001_0015, Vendor::Amd), Some(1 << 24));
+    }
+
+    #[test]
+    fn the_microcode_revision_survives_writes() {
+        let mut msrs = ProcessorMsrs::new();
+        msrs.write(0x8B, 0, Vendor::Intel, 40).unwrap();
+        assert_eq!(msrs.read(0x8B, Vendor::Intel).unwrap() >> 32, 1);
+    }
+}

@@ -1,0 +1,446 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! A partition: VPs, a guest-physical space, a clock, and the state that its VPs share.
+
+use std::sync::{Arc, OnceLock};
+
+use engine::{Clock, Engine, EngineError};
+use memory::{MemoryError, MemoryObject, ObjectId, PAGE_SIZE, Rights, Space, ViewId};
+use tlfs::HvStatus;
+use tlfs::synic::{ConnectionId, MessageType};
+use tlfs::vp::VpIndex;
+use tlfs::vsm::Vtl;
+
+use crate::crash::CrashRegisters;
+use crate::enlightenment::{Enlightenments, Offer};
+use crate::eoi_assist::EoiAssist;
+use crate::hypercall_page::HypercallPage;
+use crate::local_apic::{Destination, InterruptMessage, LocalApicConfig};
+use crate::overlay::{Overlay, Page};
+use crate::port::{GuestTarget, Port, PortError, PortKind, PortOwner, Ports};
+use crate::processor::ProcessorModel;
+use crate::reference_time::ReferenceTime;
+use crate::reference_tsc_page::ReferenceTscPage;
+use crate::synic::{SintIndex, Synic};
+use crate::vp::state::{RunState, VTL_COUNT, VpState, VtlState};
+use crate::vp::{Vp, VpOverlays, VpShared};
+use x86::apic::DeliveryMode;
+
+/// Most VPs that a partition can have; CPUID leaf 0x40000005 says so too.
+pub const MAX_VPS: u32 = 1024;
+
+/// What a partition is made of.
+#[derive(Clone)]
+pub struct PartitionConfig {
+    /// Number of VPs, 1 to [`MAX_VPS`]; more than 255 need `x2apic`.
+    pub vp_count: u32,
+    /// What the guest is offered of the hypervisor interface.
+    pub enlightenments: Enlightenments,
+    /// Whether local APICs have x2APIC mode.
+    pub x2apic: bool,
+    /// Input clock of the local APICs' timers, in Hz.
+    pub apic_frequency: u64,
+    /// Whether VPs count what happens ([`crate::Statistics`]).
+    pub statistics: bool,
+    /// A host program's own MSRs.
+    pub msr_handler: Option<Arc<dyn MsrHandler>>,
+}
+
+impl Default for PartitionConfig {
+    fn default() -> Self {
+        Self {
+            vp_count: 1,
+            enlightenments: Enlightenments::ALL,
+            x2apic: true,
+            // What Hyper-V's virtual machines have.
+            apic_frequency: 200_000_000,
+            statistics: false,
+            msr_handler: None,
+        }
+    }
+}
+
+/// MSRs that a host program serves itself. It is asked for those that nothing here serves; what it does not serve either is #GP. It is
+/// called on the thread of the VP and must not block.
+pub trait MsrHandler: Send + Sync {
+    /// RDMSR of `number` by the VP with index `vp`.
+    fn read(&self, vp: u32, number: u32) -> Option<u64>;
+
+    /// WRMSR. False if the MSR does not exist or does not take the value.
+    fn write(&self, vp: u32, number: u32, value: u64) -> bool;
+}
+
+/// The interrupt controllers outside the processors: an 8259 pair and I/O APICs. Called on VPs' threads, with no lock of this room held.
+pub trait InterruptController: Send + Sync {
+    /// The acknowledge cycle of a processor that accepts an interrupt of the 8259 pair: its vector.
+    fn acknowledge(&self) -> u8;
+
+    /// A processor ended a level-triggered interrupt.
+    fn end_of_interrupt(&self, vector: u8);
+}
+
+/// A partition could not be created.
+#[derive(Debug, thiserror::Error)]
+pub enum CreateError {
+    /// The number of VPs.
+    #[error("a partition has 1 to {MAX_VPS} virtual processors (255 without x2APIC), not {0}")]
+    VpCount(u32),
+    /// The engine refused.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// Memory for the hypervisor's own pages.
+    #[error(transparent)]
+    Memory(#[from] MemoryError),
+}
+
+/// What each VTL of a partition has for itself.
+pub(crate) struct PartitionVtl {
+    pub(crate) hypercall_page: HypercallPage,
+    pub(crate) reference_tsc_page: ReferenceTscPage,
+}
+
+/// A partition. Its VPs are values of their own ([`Vp`]): whoever holds one may run it.
+pub struct Partition {
+    offer: Offer,
+    space: Arc<Space>,
+    reference_time: ReferenceTime,
+    processor: ProcessorModel,
+    vps: Box<[VpShared]>,
+    vtls: [PartitionVtl; VTL_COUNT],
+    pub(crate) crash: CrashRegisters,
+    ports: Ports,
+    /// The object whose pages are the partition's overlay pages.
+    overlay_pages: ObjectId,
+    apic_frequency: u64,
+    pub(crate) msr_handler: Option<Arc<dyn MsrHandler>>,
+    interrupt_controller: OnceLock<Arc<dyn InterruptController>>,
+}
+
+/// The view of guest memory that a VTL has.
+pub(crate) const fn view_of(vtl: Vtl) -> ViewId {
+    ViewId(vtl.0)
+}
+
+/// Every VTL that exists.
+fn vtls() -> [Vtl; VTL_COUNT] {
+    std::array::from_fn(|index| Vtl(index as u8))
+}
+
+/// Hands out the pages of the overlay object, each once.
+struct PageAllocator {
+    object: Arc<MemoryObject>,
+    next: u64,
+}
+
+impl PageAllocator {
+    fn page(&mut self) -> Page {
+        let page = Page::new(&self.object, self.next);
+        self.next += 1;
+        page
+    }
+}
+
+/// Overlay pages that a VTL has in a partition, and in each VP.
+const PARTITION_PAGES: u64 = 2;
+const VP_PAGES: u64 = 3;
+
+impl Partition {
+    /// Creates a partition and its VPs. VP 0 starts at the reset vector, the others wait for a start-up IPI.
+    ///
+    /// # Errors
+    /// If the number of VPs is out of range, or the host lacks what it takes.
+    pub fn create(
+        engine: &Arc<dyn Engine>,
+        space: &Arc<Space>,
+        config: PartitionConfig,
+    ) -> Result<(Arc<Self>, Vec<Vp>), CreateError> {
+        let most = if config.x2apic { MAX_VPS } else { 255 };
+        if !(1..=most).contains(&config.vp_count) {
+            return Err(CreateError::VpCount(config.vp_count));
+        }
+        let group = engine.create_group(space)?;
+        let reference_time = ReferenceTime::new(group.clock());
+        let offer = Offer::new(config.enlightenments);
+        let processor =
+            ProcessorModel::new(Arc::clone(engine), config.vp_count, config.x2apic, space.address_bits());
+
+        let pages = VTL_COUNT as u64 * (PARTITION_PAGES + VP_PAGES * u64::from(config.vp_count));
+        let object = MemoryObject::allocate(pages * PAGE_SIZE)?;
+        let mut allocator = PageAllocator { object: Arc::clone(&object), next: 0 };
+        let vtls = vtls().map(|_| PartitionVtl {
+            hypercall_page: HypercallPage::new(allocator.page(), processor.vendor()),
+            reference_tsc_page: ReferenceTscPage::new(allocator.page(), &reference_time),
+        });
+
+        let (mut vps, mut owned) = (Vec::new(), Vec::new());
+        for index in 0..config.vp_count {
+            let engine_vp = group.create_vp(index)?;
+            let apic = LocalApicConfig {
+                id: index,
+                bootstrap: index == 0,
+                x2apic: config.x2apic,
+                clock_frequency: reference_time.clock().frequency(),
+                bus_frequency: config.apic_frequency,
+            };
+            let (state, overlays) = new_vp(apic, &mut allocator);
+            vps.push(VpShared::new(index, index, state, engine_vp.kicker()));
+            owned.push((engine_vp, overlays));
+        }
+        let partition = Arc::new(Self {
+            offer,
+            space: Arc::clone(space),
+            reference_time,
+            processor,
+            vps: vps.into(),
+            vtls,
+            crash: CrashRegisters::default(),
+            ports: Ports::default(),
+            overlay_pages: object.id(),
+            apic_frequency: config.apic_frequency,
+            msr_handler: config.msr_handler,
+            interrupt_controller: OnceLock::new(),
+        });
+        let vps = owned.into_iter().zip(0..).map(|((engine_vp, overlays), index)| {
+            Vp::new(Arc::clone(&partition), index, engine_vp, overlays, config.statistics)
+        });
+        let vps = vps.collect();
+        Ok((partition, vps))
+    }
+
+    /// Sets who answers for the interrupt controllers outside the processors. Only the first call counts.
+    pub fn set_interrupt_controller(&self, controller: Arc<dyn InterruptController>) {
+        let _ = self.interrupt_controller.set(controller);
+    }
+
+    pub(crate) fn interrupt_controller(&self) -> Option<&dyn InterruptController> {
+        self.interrupt_controller.get().map(|controller| &**controller)
+    }
+
+    /// What the guest is offered.
+    #[must_use]
+    pub fn offer(&self) -> &Offer {
+        &self.offer
+    }
+
+    /// Guest-physical memory.
+    #[must_use]
+    pub fn space(&self) -> &Arc<Space> {
+        &self.space
+    }
+
+    /// The guest TSC that everything follows.
+    #[must_use]
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        self.reference_time.clock()
+    }
+
+    /// Partition reference time.
+    #[must_use]
+    pub fn reference_time(&self) -> &ReferenceTime {
+        &self.reference_time
+    }
+
+    /// Input clock of the local APICs' timers, in Hz.
+    #[must_use]
+    pub fn apic_frequency(&self) -> u64 {
+        self.apic_frequency
+    }
+
+    pub(crate) fn processor(&self) -> &ProcessorModel {
+        &self.processor
+    }
+
+    pub(crate) fn vtl(&self, vtl: Vtl) -> &PartitionVtl {
+        &self.vtls[usize::from(vtl.0)]
+    }
+
+    /// Number of VPs.
+    #[must_use]
+    pub fn vp_count(&self) -> u32 {
+        self.vps.len() as u32
+    }
+
+    /// What everyone may reach of a VP.
+    ///
+    /// # Panics
+    /// If there is no VP with this index.
+    #[must_use]
+    pub fn vp(&self, index: u32) -> &VpShared {
+        &self.vps[index as usize]
+    }
+
+    /// Every VP, by index.
+    pub fn vps(&self) -> impl Iterator<Item = &VpShared> {
+        self.vps.iter()
+    }
+
+    /// Whether guest page `gpn` is an overlay page of the hypervisor in the view of `vtl`.
+    pub(crate) fn is_overlay(&self, vtl: Vtl, gpn: u64) -> bool {
+        self.space.resolve(view_of(vtl), gpn).is_some_and(|page| page.object.id() == self.overlay_pages)
+    }
+
+    /// Takes the partition's own synthetic state back to what it is at creation (TLFS 2.6, 3.13, 12.7.1). For a system reset, when no VP runs; each VP is then
+    /// reset by [`Vp::reset`].
+    pub fn reset(&self) {
+        for vtl in vtls() {
+            self.vtl(vtl).hypercall_page.reset(&self.space, view_of(vtl));
+            self.vtl(vtl).reference_tsc_page.set(0.into(), &self.space, view_of(vtl));
+        }
+        self.crash.reset();
+    }
+
+    // Interrupts.
+
+    /// Delivers an interrupt message of a device or I/O APIC to the VPs that it is meant for.
+    pub fn deliver(&self, message: InterruptMessage) {
+        self.route(None, Vtl::VTL0, message);
+    }
+
+    /// Delivers an interrupt message that the VP with index `sender`, or a device, sent.
+    pub(crate) fn route(&self, sender: Option<u32>, vtl: Vtl, message: InterruptMessage) {
+        let addressed = |vp: &VpShared| {
+            vp.state().vtl(vtl).apic.is_addressed(message.destination, sender == Some(vp.index()))
+        };
+        let deliver = |vp: &VpShared| {
+            let noticed = vp.state().deliver(vtl, message);
+            if noticed {
+                vp.notify();
+            }
+        };
+        if message.delivery_mode == DeliveryMode::LowestPriority {
+            let candidates = self.vps().filter(|vp| addressed(vp));
+            if let Some(vp) = candidates.min_by_key(|vp| vp.state().vtl(vtl).apic.priority()) {
+                deliver(vp);
+            }
+            return;
+        }
+        // The local APIC id of a VP is its index, so that most messages need not ask everyone.
+        let one = match message.destination {
+            Destination::Physical(id) if id < self.vp_count() && self.vp_count() <= 255 => Some(id),
+            Destination::SelfOnly => sender,
+            _ => None,
+        };
+        match one {
+            Some(index) if addressed(self.vp(index)) => deliver(self.vp(index)),
+            Some(_) => {}
+            None => self.vps().filter(|vp| addressed(vp)).for_each(deliver),
+        }
+    }
+
+    /// Sets the level of LINT0 of every local APIC, to which the 8259 pair's output is wired.
+    pub fn set_external_interrupt(&self, asserted: bool) {
+        for vp in self.vps() {
+            let mut state = vp.state();
+            let apic = &mut state.vtl(Vtl::VTL0).apic;
+            apic.set_lint0(asserted);
+            let pending = asserted && apic.pending().is_some();
+            drop(state);
+            if pending {
+                vp.notify();
+            }
+        }
+    }
+
+    /// A pulse on LINT1 of every local APIC: the NMI input of a PC.
+    pub fn pulse_nmi(&self) {
+        for vp in self.vps() {
+            let mut state = vp.state();
+            if state.vtl(Vtl::VTL0).apic.pulse_lint1() {
+                state.nmi = true;
+            }
+            drop(state);
+            vp.notify();
+        }
+    }
+
+    // Ports and connections.
+
+    /// Creates a port.
+    ///
+    /// # Errors
+    /// If the event flags of the port do not exist.
+    pub fn create_port(&self, kind: PortKind, owner: PortOwner) -> Result<Arc<Port>, PortError> {
+        self.ports.create(kind, owner)
+    }
+
+    /// Deletes a port. Connections to it stay and are of no use any more.
+    pub fn delete_port(&self, port: &Port) {
+        self.ports.delete(port);
+    }
+
+    /// Gives the guest a connection to a port, by a number of 24 bits.
+    ///
+    /// # Errors
+    /// If the number is taken or too large.
+    pub fn connect(&self, connection: u32, port: &Arc<Port>) -> Result<(), PortError> {
+        self.ports.connect(connection, port)
+    }
+
+    /// Takes a connection away; what was sent through it stays queued. False if there is none.
+    pub fn disconnect(&self, connection: u32) -> bool {
+        self.ports.disconnect(connection)
+    }
+
+    /// A port that leads to a SINT of a VP of this partition, in VTL 0.
+    ///
+    /// # Errors
+    /// As [`Partition::create_port`].
+    pub fn create_guest_port(
+        self: &Arc<Self>,
+        kind: PortKind,
+        vp: VpIndex,
+        sint: SintIndex,
+    ) -> Result<Arc<Port>, PortError> {
+        let target = GuestTarget { partition: Arc::downgrade(self), vp, vtl: Vtl::VTL0, sint };
+        self.create_port(kind, PortOwner::Guest(target))
+    }
+
+    /// Raises the interrupt of a SINT of a VP, with nothing to deliver. False if the SINT is masked or polled, or there is no such VP.
+    pub fn set_sint(&self, vp: u32, sint: SintIndex) -> bool {
+        let Some(vp) = self.vps.get(vp as usize) else { return false };
+        let raised = vp.state().vtl(Vtl::VTL0).raise_sint(sint);
+        if raised {
+            vp.notify();
+        }
+        raised
+    }
+
+    /// HvPostMessage by a VP of this partition, which holds the privilege (TLFS 11.11.1).
+    pub(crate) fn post_message(
+        &self,
+        connection: ConnectionId,
+        message_type: MessageType,
+        payload: &[u8],
+    ) -> HvStatus {
+        if message_type.is_from_hypervisor() {
+            return HvStatus::INVALID_PARAMETER;
+        }
+        match self.ports.find(connection) {
+            Ok(port) => port.post_message(message_type, payload),
+            Err(status) => status,
+        }
+    }
+
+    /// HvSignalEvent by a VP of this partition, which holds the privilege (TLFS 11.11.2).
+    pub(crate) fn signal_event(&self, connection: ConnectionId, flag: u16) -> HvStatus {
+        match self.ports.find(connection) {
+            Ok(port) => port.signal_event(flag),
+            Err(status) => status,
+        }
+    }
+}
+
+/// Shared state and overlay pages of a new VP.
+fn new_vp(apic: LocalApicConfig, allocator: &mut PageAllocator) -> (VpState, [VpOverlays; VTL_COUNT]) {
+    let run_state = if apic.bootstrap { RunState::Running } else { RunState::WaitForStartUp };
+    let pages = vtls().map(|_| [allocator.page(), allocator.page(), allocator.page()]);
+    let read_write = Rights::READ | Rights::WRITE;
+    let overlays = pages.clone().map(|[message, event_flags, assist]| VpOverlays {
+        message: Overlay::new(message, read_write),
+        event_flags: Overlay::new(event_flags, read_write),
+        assist: Overlay::new(assist, read_write),
+    });
+    let states = pages.map(|[message, event_flags, assist]| {
+        VtlState::new(apic, Synic::new(message, event_flags), EoiAssist::new(assist))
+    });
+    (VpState::new(run_state, states), overlays)
+}

@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What happens between two stretches of guest code: requests of others, INIT and start-up, timers, interrupts, and sleep.
+
+use engine::{Event, RunLimits, Segment, SegmentName, VpState as Registers, XsaveArea};
+
+use super::state::{RunState, TimerExpirations};
+use super::{Vp, VpExit};
+use crate::local_apic::PendingInterrupt;
+use crate::trace::TraceEvent;
+
+/// What follows from a look at the shared state.
+pub(super) enum Readiness {
+    /// Guest code may run within `Vp::limits`.
+    Enter,
+    /// Something changed meanwhile.
+    LookAgain,
+    /// The run is over.
+    Leave(VpExit),
+}
+
+/// What a look decided while it held the lock.
+struct Decision {
+    limits: RunLimits,
+    delivered: Delivered,
+    expirations: TimerExpirations,
+    /// Nothing can run; the deadline in `limits` is when to wake up.
+    sleep: bool,
+}
+
+#[derive(Clone, Copy)]
+enum Delivered {
+    Nothing,
+    Nmi,
+    Vector(u8),
+    /// The vector is still to be asked of the PIC.
+    External,
+}
+
+impl Vp {
+    /// HLT: the VP waits until an event can be delivered.
+    pub(super) fn halt(&mut self) {
+        self.wait(RunState::Halted);
+    }
+
+    /// HV_X64_MSR_GUEST_IDLE: the VP waits until an interrupt arrives, whether or not it can be delivered (TLFS 7.5).
+    pub(crate) fn guest_idle(&mut self) {
+        self.wait(RunState::GuestIdle);
+    }
+
+    fn wait(&mut self, run_state: RunState) {
+        self.shared().state().run_state = run_state;
+        self.look = true;
+    }
+
+    /// Looks at the shared state: serves requests, lets time pass, delivers what can be delivered, and decides how guest code may run.
+    pub(super) fn get_ready(&mut self, until: Option<u64>) -> Readiness {
+        self.look = false;
+        if self.shared().take_stop() {
+            return Readiness::Leave(VpExit::Stopped);
+        }
+        let now = self.partition.clock().now();
+        if until.is_some_and(|until| now >= until) {
+            return Readiness::Leave(VpExit::Deadline);
+        }
+        let decision = self.decide(now);
+        self.trace_expirations(decision.expirations);
+        match decision.delivered {
+            Delivered::Nothing => {}
+            Delivered::Nmi => self.trace(TraceEvent::Nmi),
+            Delivered::Vector(vector) => self.trace(TraceEvent::Interrupt(vector)),
+            Delivered::External => {
+                self.acknowledge_external();
+                return Readiness::LookAgain;
+            }
+        }
+        self.limits = decision.limits;
+        self.limits.deadline = [self.limits.deadline, until].into_iter().flatten().min();
+        if !decision.sleep {
+            return Readiness::Enter;
+        }
+        if self.shared().fall_asleep() {
+            Readiness::Leave(VpExit::Idle { until: self.limits.deadline })
+        } else {
+            self.look = true;
+            Readiness::LookAgain
+        }
+    }
+
+    fn trace_expirations(&mut self, expirations: TimerExpirations) {
+        if expirations.direct != 0 {
+            self.trace(TraceEvent::DirectTimers(expirations.direct));
+        }
+        if expirations.message != 0 {
+            self.trace(TraceEvent::TimerMessages(expirations.message));
+        }
+    }
+
+    /// The part of a look that needs the VP's lock.
+    fn decide(&mut self, now: u64) -> Decision {
+        let vtl_index = self.active_vtl;
+        let partition = &*self.partition;
+        let mut state = partition.vp(self.index).state();
+        if !state.flush.is_empty() {
+            state.flush.carry_out(&mut *self.engine);
+        }
+        if std::mem::take(&mut state.init) {
+            let signature = partition.processor().signature();
+            let registers = after_init(&self.engine.save(), signature);
+            self.engine.restore(&registers);
+            let run_state = if self.index == 0 { RunState::Running } else { RunState::WaitForStartUp };
+            self.apic_page = state.init(vtl_index, run_state);
+        }
+        if let Some(page) = state.start_up.take()
+            && state.run_state == RunState::WaitForStartUp
+        {
+            start_up_at(&mut *self.engine, page);
+            state.run_state = RunState::Running;
+        }
+        let tsc_offset = self.engine.msrs().tsc_offset;
+        let expirations = state.vtl(vtl_index).advance(now, tsc_offset, partition.reference_time());
+        let mut limits = RunLimits::default();
+        let mut delivered = Delivered::Nothing;
+        if state.run_state == RunState::WaitForStartUp {
+            return Decision { limits, delivered, expirations, sleep: true };
+        }
+
+        let mut wakes = false;
+        if state.nmi {
+            wakes = true;
+            if self.engine.can_take_nmi() {
+                state.nmi = false;
+                self.engine.inject(Event::Nmi);
+                delivered = Delivered::Nmi;
+            } else {
+                limits.nmi_window = true;
+                wakes = false;
+            }
+        }
+        let idle = state.run_state == RunState::GuestIdle;
+        let vtl = state.vtl(vtl_index);
+        if let Some(pending) = vtl.pending() {
+            if self.engine.can_take_interrupt() {
+                match pending {
+                    PendingInterrupt::External => delivered = Delivered::External,
+                    PendingInterrupt::Vector(_) => {
+                        if let Some(acknowledged) = vtl.acknowledge() {
+                            self.engine.inject(Event::Interrupt(acknowledged.vector));
+                            delivered = Delivered::Vector(acknowledged.vector);
+                        }
+                        limits.interrupt_window = vtl.pending().is_some();
+                    }
+                }
+                wakes = true;
+            } else {
+                limits.interrupt_window = true;
+                wakes |= idle;
+            }
+        }
+        limits.deadline = vtl.deadline(tsc_offset);
+        if wakes {
+            state.run_state = RunState::Running;
+        }
+        Decision { limits, delivered, expirations, sleep: state.run_state != RunState::Running }
+    }
+
+    /// The acknowledge cycle with the PIC, for an interrupt that can be delivered now.
+    fn acknowledge_external(&mut self) {
+        // The PIC may have another one, and what was decided before is out of date.
+        self.look = true;
+        let Some(controller) = self.partition.interrupt_controller() else {
+            // Nobody is there to say which vector it is, so there is no interrupt.
+            self.shared().state().vtl(self.active_vtl).apic.set_lint0(false);
+            return;
+        };
+        let vector = controller.acknowledge();
+        self.engine.inject(Event::Interrupt(vector));
+        self.trace(TraceEvent::ExternalInterrupt(vector));
+    }
+}
+
+/// Registers after INIT (SDM 3A table 9-1): those of a reset, except for what INIT leaves alone: FPU and vector state, caching, and the MSRs other
+/// than EFER.
+fn after_init(before: &Registers, signature: u32) -> Registers {
+    const CACHING: u64 = 0x6000_0000;
+    let mut after = Registers::reset(signature);
+    after.control.cr0 = after.control.cr0 & !CACHING | before.control.cr0 & CACHING;
+    after.control.xcr0 = before.control.xcr0;
+    after.msrs = before.msrs;
+    after.xsave = XsaveArea(before.xsave.0.clone());
+    after
+}
+
+/// A start-up IPI: real mode at the first byte of the page (SDM 3A 8.4.3).
+fn start_up_at(engine: &mut dyn engine::EngineVp, page: u8) {
+    let code = engine.segment(SegmentName::Cs);
+    engine.set_segment(
+        SegmentName::Cs,
+        Segment { base: u64::from(page) << 12, selector: u16::from(page) << 8, ..code },
+    );
+    engine.set_rip(0);
+}

@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! A virtual processor. Its state is of three kinds:
+//!
+//! * [`Vp`] is what belongs to whoever may run it: registers, which the engine keeps, and what else only its own instructions reach. The value *is* the
+//!   run token: there is one, and it moves from thread to thread as any value does.
+//! * [`VpShared`] is what everyone may reach, through [`Partition::vp`]: the [state](state) behind the VP's small lock.
+//! * Requests, such as to flush translations, are left in the shared state, with a kick; the VP serves them before it runs guest code again.
+
+mod events;
+mod exit;
+mod run;
+mod shared;
+pub(crate) mod state;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use engine::{EngineVp, Resume, RunLimits};
+use tlfs::vsm::Vtl;
+
+use crate::msr::processor::ProcessorMsrs;
+use crate::overlay::Overlay;
+use crate::partition::Partition;
+use crate::trace::{Statistics, TraceEvent};
+use state::{RunState, VTL_COUNT};
+
+pub use exit::VpExit;
+pub use shared::{VpShared, Waker};
+
+/// Where the overlay pages of one VTL of a VP lie.
+#[derive(Debug)]
+pub(crate) struct VpOverlays {
+    pub(crate) message: Overlay,
+    pub(crate) event_flags: Overlay,
+    pub(crate) assist: Overlay,
+}
+
+/// A virtual processor, as whoever may run it holds it.
+pub struct Vp {
+    pub(crate) partition: Arc<Partition>,
+    pub(crate) index: u32,
+    pub(crate) engine: Box<dyn EngineVp>,
+    pub(crate) active_vtl: Vtl,
+    pub(crate) overlays: [VpOverlays; VTL_COUNT],
+    pub(crate) processor_msrs: ProcessorMsrs,
+    /// Guest-physical address of the local APIC's page, while it has one.
+    apic_page: Option<u64>,
+    /// Clock ticks spent in earlier runs, and the tick at which this run began (TLFS 7.9.1).
+    consumed: u64,
+    run_began: u64,
+    /// Shared state is to be looked at before guest code runs on.
+    look: bool,
+    /// What holds while nobody wants attention.
+    limits: RunLimits,
+    statistics: Option<Box<Statistics>>,
+}
+
+impl Vp {
+    pub(crate) fn new(
+        partition: Arc<Partition>,
+        index: u32,
+        engine: Box<dyn EngineVp>,
+        overlays: [VpOverlays; VTL_COUNT],
+        statistics: bool,
+    ) -> Self {
+        let apic_page = partition.vp(index).state().vtl(Vtl::VTL0).apic.page();
+        Self {
+            partition,
+            index,
+            engine,
+            active_vtl: Vtl::VTL0,
+            overlays,
+            processor_msrs: ProcessorMsrs::new(),
+            apic_page,
+            consumed: 0,
+            run_began: 0,
+            look: true,
+            limits: RunLimits::default(),
+            statistics: statistics.then(Box::default),
+        }
+    }
+
+    /// VP index (TLFS 7.8.1).
+    #[must_use]
+    pub fn index(&self) -> u32 {
+        self.index
+    }
+
+    /// The partition it belongs to.
+    #[must_use]
+    pub fn partition(&self) -> &Arc<Partition> {
+        &self.partition
+    }
+
+    /// Its registers. What they are set to takes effect with the next run.
+    pub fn registers(&mut self) -> &mut dyn EngineVp {
+        &mut *self.engine
+    }
+
+    /// Completes the port or memory access that [`Vp::run`] ended with; `value` is what was read, zero-extended, and is ignored for a write.
+    pub fn complete(&mut self, value: u64) {
+        self.engine.resume(Resume::Complete(value));
+    }
+
+    /// Has the instruction that [`Vp::run`] ended with executed again from the start, because what was wrong has changed.
+    pub fn retry(&mut self) {
+        self.engine.resume(Resume::Retry);
+    }
+
+    /// Programs the local APIC as firmware does before it hands over: enabled in software, LINT0 as ExtINT, LINT1 as NMI.
+    pub fn set_up_local_apic_as_firmware_does(&mut self) {
+        self.shared().state().vtl(Vtl::VTL0).apic.set_up_as_firmware_does();
+    }
+
+    /// What has happened on this VP, if the partition was made to count.
+    #[must_use]
+    pub fn statistics(&self) -> Option<Statistics> {
+        let mut statistics = Statistics::clone(self.statistics.as_deref()?);
+        let mut state = self.shared().state();
+        let vtl = state.vtl(Vtl::VTL0);
+        statistics.eoi_assists = vtl.eoi_assist.used();
+        (statistics.messages, statistics.event_flags) = vtl.synic.delivered();
+        Some(statistics)
+    }
+
+    /// Takes the VP back to what it is at creation, registers included. For a system reset, when no VP runs.
+    pub fn reset(&mut self) {
+        let (space, view) = (Arc::clone(self.partition.space()), crate::partition::view_of(self.active_vtl));
+        for overlays in &mut self.overlays {
+            for overlay in [&mut overlays.message, &mut overlays.event_flags, &mut overlays.assist] {
+                overlay.place(&space, view, None);
+            }
+        }
+        let signature = self.partition.processor().signature();
+        self.engine.restore(&engine::VpState::reset(signature));
+        self.processor_msrs = ProcessorMsrs::new();
+        let run_state = if self.index == 0 { RunState::Running } else { RunState::WaitForStartUp };
+        let apic_page = self.shared().state().reset(run_state);
+        self.apic_page = apic_page;
+        self.look = true;
+    }
+
+    pub(crate) fn shared(&self) -> &VpShared {
+        self.partition.vp(self.index)
+    }
+
+    /// Has shared state looked at before guest code runs on: something changed that decides what is delivered, or when.
+    pub(crate) fn look_again(&mut self) {
+        self.look = true;
+    }
+
+    /// After IA32_APIC_BASE was written.
+    pub(crate) fn set_apic_page(&mut self, page: Option<u64>) {
+        self.apic_page = page;
+    }
+
+    /// Clock ticks that the VP has consumed.
+    pub(crate) fn consumed(&self) -> u64 {
+        self.consumed + self.partition.clock().now().saturating_sub(self.run_began)
+    }
+
+    /// The trace point.
+    #[inline]
+    pub(crate) fn trace(&mut self, event: TraceEvent) {
+        if let Some(statistics) = &mut self.statistics {
+            statistics.count(event);
+        }
+    }
+}

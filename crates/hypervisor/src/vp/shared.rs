@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The part of a VP that everyone may reach: its shared state, its mailbox, and the way to get its attention.
+
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use engine::Kick;
+
+use super::state::VpState;
+use crate::sync::lock;
+
+/// Called to wake a thread that sleeps because [`super::VpExit::Idle`] told it to. It must not block. Waking a thread that does not
+/// sleep must make its next sleep end at once, as [`std::thread::Thread::unpark`] does.
+pub type Waker = Box<dyn Fn() + Send + Sync>;
+
+/// Where the holder of the run token is.
+#[repr(u8)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// In the hypervisor or its host: it looks at `attention` before it enters guest code or sleeps.
+    Out,
+    /// In guest code: a kick brings it out.
+    InGuest,
+    /// Told to sleep: the waker wakes it.
+    Asleep,
+}
+
+/// What everyone may reach of a VP.
+///
+/// How attention is got: whoever changes something sets `attention` and *then* looks at `place`; the VP changes `place` and
+/// *then* looks at `attention`. Both with sequential consistency, so at least one sees the other.
+pub struct VpShared {
+    index: u32,
+    apic_id: u32,
+    state: Mutex<VpState>,
+    kicker: Arc<dyn Kick>,
+    attention: AtomicBool,
+    place: AtomicU8,
+    /// The host wants the current or next run to end.
+    stop: AtomicBool,
+    waker: Mutex<Option<Waker>>,
+}
+
+impl VpShared {
+    pub(crate) fn new(index: u32, apic_id: u32, state: VpState, kicker: Arc<dyn Kick>) -> Self {
+        Self {
+            index,
+            apic_id,
+            state: Mutex::new(state),
+            kicker,
+            attention: AtomicBool::new(true),
+            place: AtomicU8::new(Place::Out as u8),
+            stop: AtomicBool::new(false),
+            waker: Mutex::new(None),
+        }
+    }
+
+    /// VP index (TLFS 7.8.1).
+    #[must_use]
+    pub fn index(&self) -> u32 {
+        self.index
+    }
+
+    /// Local APIC id.
+    #[must_use]
+    pub fn apic_id(&self) -> u32 {
+        self.apic_id
+    }
+
+    /// Sets what wakes the thread that runs the VP.
+    pub fn set_waker(&self, waker: Waker) {
+        *lock(&self.waker) = Some(waker);
+    }
+
+    /// Makes the current run, or the next one if none is under way, end with [`super::VpExit::Stopped`].
+    pub fn stop(&self) {
+        self.stop.store(true, Ordering::SeqCst);
+        self.notify();
+    }
+
+    pub(crate) fn take_stop(&self) -> bool {
+        self.stop.load(Ordering::Relaxed) && self.stop.swap(false, Ordering::SeqCst)
+    }
+
+    /// The shared state. Whoever changes something that the VP has to look at calls [`VpShared::notify`] after unlocking.
+    pub(crate) fn state(&self) -> MutexGuard<'_, VpState> {
+        lock(&self.state)
+    }
+
+    /// Makes the VP look at its shared state before it runs on.
+    pub(crate) fn notify(&self) {
+        self.attention.store(true, Ordering::SeqCst);
+        let place = self.place.load(Ordering::SeqCst);
+        if place == Place::InGuest as u8 {
+            self.kicker.kick();
+        } else if place == Place::Asleep as u8
+            && let Some(waker) = lock(&self.waker).as_ref()
+        {
+            waker();
+        }
+    }
+
+    /// Whether guest code may be running.
+    pub(crate) fn is_in_guest(&self) -> bool {
+        self.place.load(Ordering::SeqCst) == Place::InGuest as u8
+    }
+
+    /// For the holder of the token: whether something has changed since it last asked.
+    pub(crate) fn take_attention(&self) -> bool {
+        self.attention.load(Ordering::Relaxed) && self.attention.swap(false, Ordering::SeqCst)
+    }
+
+    /// For the holder of the token: guest code is about to run. False if there is something to look at first.
+    pub(crate) fn enter(&self) -> bool {
+        self.go_to(Place::InGuest)
+    }
+
+    /// For the holder of the token: it is about to sleep. False if there is something to look at first.
+    pub(crate) fn fall_asleep(&self) -> bool {
+        self.go_to(Place::Asleep)
+    }
+
+    fn go_to(&self, place: Place) -> bool {
+        self.place.store(place as u8, Ordering::SeqCst);
+        if self.attention.load(Ordering::SeqCst) {
+            self.leave();
+            return false;
+        }
+        true
+    }
+
+    /// For the holder of the token: no guest code runs any more, and it does not sleep.
+    pub(crate) fn leave(&self) {
+        self.place.store(Place::Out as u8, Ordering::Release);
+    }
+}

@@ -1,0 +1,320 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The state of a VP that others reach too, behind the VP's own small lock: what is the VP's ([`VpState`]) and what each of its VTLs has for itself
+//! ([`VtlState`]).
+
+use engine::FlushScope;
+use tlfs::msr::OverlayPage;
+use tlfs::synic::{MessageType, SINT_COUNT};
+use tlfs::timer::{STIMER_COUNT, TimerMessagePayload};
+use tlfs::vsm::Vtl;
+use zerocopy::IntoBytes;
+
+use crate::eoi_assist::EoiAssist;
+use crate::flush::PendingFlush;
+use crate::local_apic::{
+    Acknowledged, Delivery, InterruptMessage, LocalApic, LocalApicConfig, PendingInterrupt,
+};
+use crate::reference_time::ReferenceTime;
+use crate::synic::{Buffer, Delivered, InvalidSynicState, Message, SintIndex, SintInterrupt, Synic};
+use crate::synthetic_timer::SyntheticTimer;
+
+/// VTLs that exist. Only VTL 0 does so far; everything is indexed by VTL all the same.
+pub(crate) const VTL_COUNT: usize = 1;
+
+/// How often a message that waits for its slot is tried again without being asked to (TLFS 11.4).
+const RETRY_MICROSECONDS: u64 = 1000;
+
+/// What a VP is doing (TLFS 7.4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RunState {
+    /// It executes instructions.
+    Running,
+    /// It waits for a start-up IPI.
+    WaitForStartUp,
+    /// HLT: it waits for an event that can be delivered.
+    Halted,
+    /// HV_X64_MSR_GUEST_IDLE was read: it waits for an interrupt, whether or not it can be delivered (TLFS 7.5).
+    GuestIdle,
+}
+
+/// What is shared of a VP.
+pub(crate) struct VpState {
+    pub(crate) run_state: RunState,
+    pub(crate) nmi: bool,
+    pub(crate) init: bool,
+    /// Page number of a start-up IPI that the VP was waiting for.
+    pub(crate) start_up: Option<u8>,
+    pub(crate) flush: PendingFlush,
+    vtls: [VtlState; VTL_COUNT],
+}
+
+impl VpState {
+    pub(crate) fn new(run_state: RunState, vtls: [VtlState; VTL_COUNT]) -> Self {
+        Self { run_state, nmi: false, init: false, start_up: None, flush: PendingFlush::default(), vtls }
+    }
+
+    /// The state of a VTL that exists.
+    pub(crate) fn vtl(&mut self, vtl: Vtl) -> &mut VtlState {
+        &mut self.vtls[usize::from(vtl.0)]
+    }
+
+    /// INIT, as far as the shared state goes. Gives the local APIC's page.
+    pub(crate) fn init(&mut self, vtl: Vtl, run_state: RunState) -> Option<u64> {
+        self.run_state = run_state;
+        self.nmi = false;
+        let vtl = self.vtl(vtl);
+        vtl.before_end_of_interrupt();
+        vtl.apic.init();
+        vtl.apic.page()
+    }
+
+    /// As at creation. Gives the local APIC's page.
+    pub(crate) fn reset(&mut self, run_state: RunState) -> Option<u64> {
+        (self.run_state, self.nmi, self.init, self.start_up) = (run_state, false, false, None);
+        self.flush = PendingFlush::default();
+        self.flush.add(FlushScope::All);
+        for vtl in &mut self.vtls {
+            vtl.reset();
+        }
+        self.vtls[0].apic.page()
+    }
+
+    /// Takes an interrupt message whose destination is this VP. True if the VP has to look at it.
+    pub(crate) fn deliver(&mut self, vtl: Vtl, message: InterruptMessage) -> bool {
+        let apic = &mut self.vtl(vtl).apic;
+        match apic.deliver(message) {
+            Delivery::Requested => {
+                self.vtl(vtl).settle_eoi_assist();
+                return true;
+            }
+            Delivery::Ignored => return false,
+            Delivery::Nmi => self.nmi = true,
+            Delivery::Init => {
+                self.init = true;
+                self.start_up = None;
+            }
+            Delivery::StartUp(page) => {
+                if !self.init && self.run_state != RunState::WaitForStartUp {
+                    return false;
+                }
+                self.start_up = Some(page);
+            }
+        }
+        true
+    }
+}
+
+/// What each VTL of a VP has for itself (TLFS 15.11.1).
+pub(crate) struct VtlState {
+    apic_config: LocalApicConfig,
+    pub(crate) apic: LocalApic,
+    pub(crate) synic: Synic,
+    pub(crate) timers: [SyntheticTimer; STIMER_COUNT],
+    /// Bit n: the message of timer n waits for its slot, so that its one buffer is in use (TLFS 11.3.2).
+    timer_messages: u8,
+    pub(crate) eoi_assist: EoiAssist,
+    /// Clock tick of the earliest timer, and of the next try to deliver waiting messages.
+    timers_due: Option<u64>,
+    retry_due: Option<u64>,
+}
+
+/// Interrupts that synthetic timers raised.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct TimerExpirations {
+    pub(crate) direct: u32,
+    pub(crate) message: u32,
+}
+
+impl VtlState {
+    pub(crate) fn new(apic_config: LocalApicConfig, synic: Synic, eoi_assist: EoiAssist) -> Self {
+        Self {
+            apic_config,
+            apic: LocalApic::new(apic_config),
+            synic,
+            timers: std::array::from_fn(|_| SyntheticTimer::new()),
+            timer_messages: 0,
+            eoi_assist,
+            timers_due: None,
+            retry_due: None,
+        }
+    }
+
+    /// As at creation (TLFS 11.3.5, 11.8, 11.9, 12.5.1).
+    fn reset(&mut self) {
+        self.apic = LocalApic::new(self.apic_config);
+        self.synic.reset();
+        self.eoi_assist.reset();
+        self.timers = std::array::from_fn(|_| SyntheticTimer::new());
+        (self.timer_messages, self.timers_due, self.retry_due) = (0, None, None);
+    }
+
+    // Interrupts.
+
+    /// Requests a vector. True if the local APIC took it.
+    pub(crate) fn request(&mut self, vector: u8, level_triggered: bool, auto_eoi: bool) -> bool {
+        let accepted = self.apic.request(vector, level_triggered, auto_eoi);
+        self.settle_eoi_assist();
+        accepted
+    }
+
+    /// Brings the local APIC up to date with what the guest did to the EOI assist bit, and takes the assist back if something now waits for
+    /// the EOI (TLFS 10.3.5).
+    pub(crate) fn settle_eoi_assist(&mut self) {
+        if self.eoi_assist.take_ended() {
+            self.apic.end_of_interrupt();
+        }
+        if self.eoi_assist.is_armed() && !self.apic.requested().is_empty() && self.apic.pending().is_none() {
+            self.revoke_eoi_assist();
+        }
+    }
+
+    fn revoke_eoi_assist(&mut self) {
+        if self.eoi_assist.revoke() {
+            self.apic.end_of_interrupt();
+        }
+    }
+
+    /// What is to be delivered next.
+    pub(crate) fn pending(&mut self) -> Option<PendingInterrupt> {
+        self.settle_eoi_assist();
+        self.apic.pending()
+    }
+
+    /// Hands out the pending vector. If nothing will depend on its EOI, the guest may skip that.
+    pub(crate) fn acknowledge(&mut self) -> Option<Acknowledged> {
+        self.settle_eoi_assist();
+        let acknowledged = self.apic.acknowledge()?;
+        if !acknowledged.auto_eoi {
+            if self.eoi_assist.is_armed() {
+                // It stood for an interrupt that is no longer the highest. Had the guest ended that, it would have been seen above.
+                let _ = self.eoi_assist.revoke();
+            }
+            if acknowledged.eoi_may_be_skipped {
+                self.eoi_assist.arm();
+            }
+        }
+        Some(acknowledged)
+    }
+
+    /// Before the guest's EOI reaches the local APIC: an EOI that it left to the assist comes first, and the assist is over.
+    pub(crate) fn before_end_of_interrupt(&mut self) {
+        self.revoke_eoi_assist();
+    }
+
+    /// Writes HV_X64_MSR_VP_ASSIST_PAGE.
+    pub(crate) fn set_assist_page(&mut self, value: OverlayPage) {
+        self.revoke_eoi_assist();
+        self.eoi_assist.set_msr(value);
+    }
+
+    // The SynIC.
+
+    fn raise(&mut self, interrupt: Option<SintInterrupt>) -> bool {
+        interrupt.is_some_and(|SintInterrupt { vector, auto_eoi }| self.request(vector, false, auto_eoi))
+    }
+
+    /// Raises the interrupt of a source, with nothing to deliver.
+    pub(crate) fn raise_sint(&mut self, sint: SintIndex) -> bool {
+        let interrupt = self.synic.interrupt(sint);
+        self.raise(interrupt)
+    }
+
+    /// Queues a message and delivers what can be delivered.
+    pub(crate) fn post(&mut self, sint: SintIndex, message: Message, buffer: Buffer, reference_time: u64) {
+        let delivered = self.synic.post(sint, message, buffer, reference_time);
+        self.delivered(delivered);
+    }
+
+    fn delivered(&mut self, delivered: Delivered) {
+        if let Some(timer) = delivered.timer {
+            self.timer_messages &= !(1 << timer);
+        }
+        self.raise(delivered.interrupt);
+    }
+
+    /// Scans all queues for messages whose slot is free (TLFS 11.8.6).
+    pub(crate) fn rescan(&mut self, reference_time: u64) {
+        if self.synic.queued() == 0 {
+            return;
+        }
+        for number in 0..SINT_COUNT as u8 {
+            if let Some(sint) = SintIndex::new(number) {
+                let delivered = self.synic.deliver(sint, reference_time);
+                self.delivered(delivered);
+            }
+        }
+    }
+
+    /// Sets an event flag. Says whether an interrupt was requested.
+    pub(crate) fn signal(&mut self, sint: SintIndex, flag: u16) -> Result<bool, InvalidSynicState> {
+        let interrupt = self.synic.signal(sint, flag)?;
+        Ok(self.raise(interrupt))
+    }
+
+    // Time.
+
+    /// After a synthetic timer was written.
+    pub(crate) fn timers_changed(&mut self, reference: &ReferenceTime) {
+        let due = self.timers.iter().filter_map(SyntheticTimer::due).min();
+        self.timers_due = due.and_then(|time| reference.tick_of(time));
+    }
+
+    /// Does what is due at clock tick `now`.
+    pub(crate) fn advance(
+        &mut self,
+        now: u64,
+        tsc_offset: u64,
+        reference: &ReferenceTime,
+    ) -> TimerExpirations {
+        if self.apic.deadline(tsc_offset).is_some_and(|due| now >= due) {
+            self.apic.advance(now, tsc_offset);
+            self.settle_eoi_assist();
+        }
+        let mut expirations = TimerExpirations::default();
+        if self.timers_due.is_some_and(|due| now >= due) {
+            expirations = self.expire_timers(reference.at(now));
+            self.timers_changed(reference);
+        }
+        if self.synic.queued() == 0 {
+            self.retry_due = None;
+        } else if self.retry_due.is_none_or(|due| now >= due) {
+            self.rescan(reference.at(now));
+            self.retry_due = (self.synic.queued() != 0)
+                .then(|| now.saturating_add(reference.ticks_in(RETRY_MICROSECONDS)));
+        }
+        expirations
+    }
+
+    fn expire_timers(&mut self, reference_time: u64) -> TimerExpirations {
+        let mut expirations = TimerExpirations::default();
+        for index in 0..STIMER_COUNT {
+            let Some(expired) = self.timers[index].expire(reference_time) else { continue };
+            if expired.config.direct_mode() {
+                expirations.direct += 1;
+                self.request(expired.config.apic_vector(), false, false);
+                continue;
+            }
+            let bit = 1 << index;
+            if self.timer_messages & bit != 0 {
+                continue;
+            }
+            let Some(sint) = SintIndex::new(expired.config.sintx()) else { continue };
+            let payload = TimerMessagePayload {
+                timer_index: index as u32,
+                reserved: 0,
+                expiration_time: expired.time,
+                delivery_time: reference_time,
+            };
+            expirations.message += 1;
+            self.timer_messages |= bit;
+            let message = Message::new(MessageType::TIMER_EXPIRED, 0, payload.as_bytes());
+            self.post(sint, message, Buffer::Timer(index as u8), reference_time);
+        }
+        expirations
+    }
+
+    /// The clock tick at which [`VtlState::advance`] next has something to do.
+    pub(crate) fn deadline(&self, tsc_offset: u64) -> Option<u64> {
+        [self.apic.deadline(tsc_offset), self.timers_due, self.retry_due].into_iter().flatten().min()
+    }
+}

@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! `viridian features`: what this build serves, and what it does not, and why. It asks the rooms themselves: nothing here is a list of its own.
+
+use std::fmt::Write;
+
+use hypervisor::{Enlightenments, Offer, served_calls};
+use tlfs::Field;
+use tlfs::cpuid::{self, OutputRegister, RegisterInfo};
+use tlfs::hypercall::{CALLS, CallClass, CallInfo, Caller, LayoutBasis};
+use tlfs::msr::{MSRS, MsrInfo, NESTED_BASE};
+
+/// A row: what it is called, by number and by name, and why it is not served, if it is not.
+struct Row {
+    number: String,
+    name: String,
+    refusal: Option<&'static str>,
+}
+
+struct Section {
+    title: &'static str,
+    rows: Vec<Row>,
+}
+
+/// The page, as text or as Markdown.
+pub(crate) fn page(markdown: bool) -> String {
+    let offer = Offer::new(Enlightenments::ALL);
+    let sections = [hypercalls(), msrs(&offer), leaves(&offer)];
+    if markdown { as_markdown(&sections) } else { as_text(&sections) }
+}
+
+fn hypercalls() -> Section {
+    let served = |call: &CallInfo| served_calls().iter().any(|served| served.code == call.code);
+    let rows = CALLS.iter().map(|call| Row {
+        number: format!("{:#06x}", call.code.0),
+        name: call.name.to_owned(),
+        refusal: (!served(call)).then(|| call_refusal(call)),
+    });
+    Section { title: "Hypercalls", rows: rows.collect() }
+}
+
+fn call_refusal(call: &CallInfo) -> &'static str {
+    match (call.class, call.layout, call.caller) {
+        (CallClass::Unpublished, ..) | (_, LayoutBasis::Unknown, _) => "its layout is not public",
+        (CallClass::CodePage, ..) => "virtual trust levels are not served yet",
+        (_, _, Caller::Root | Caller::Parent | Caller::ParentOrRoot) => "root partitions are not served yet",
+        _ => "not served yet",
+    }
+}
+
+fn msrs(offer: &Offer) -> Section {
+    let rows = MSRS.iter().map(|msr| Row {
+        number: format!("{:#010x}", msr.number),
+        name: msr.name.to_owned(),
+        refusal: (!offer.may_read(msr.number) && !offer.may_write(msr.number)).then(|| msr_refusal(msr)),
+    });
+    Section { title: "Synthetic MSRs", rows: rows.collect() }
+}
+
+fn msr_refusal(msr: &MsrInfo) -> &'static str {
+    match (msr.number, msr.privilege, msr.feature) {
+        (NESTED_BASE.., ..) => "nested root partitions are not served yet",
+        (_, None, None) => "its behaviour is not public",
+        _ => "not served yet",
+    }
+}
+
+/// Named bits of the leaves that tell what is offered.
+fn leaves(offer: &Offer) -> Section {
+    let told = |info: &RegisterInfo| {
+        Some(match (info.leaf, info.register) {
+            (cpuid::FEATURES, OutputRegister::Eax) => offer.privileges.low(),
+            (cpuid::FEATURES, OutputRegister::Ebx) => offer.privileges.high(),
+            (cpuid::FEATURES, OutputRegister::Edx) => offer.features.into_bits(),
+            (cpuid::RECOMMENDATIONS, OutputRegister::Eax) => offer.recommendations.into_bits(),
+            _ => return None,
+        })
+    };
+    let mut rows = Vec::new();
+    for info in cpuid::REGISTERS {
+        let Some(bits) = told(info) else { continue };
+        for field in info.fields.iter().filter(|field| !field.name.is_empty()) {
+            rows.push(Row {
+                number: place(info, field),
+                name: field.name.to_owned(),
+                refusal: (u64::from(bits) & field.mask() == 0).then(|| bit_refusal(info)),
+            });
+        }
+    }
+    Section { title: "CPUID bits", rows }
+}
+
+/// A bit that is clear promises nothing; a clear recommendation is an answer as well.
+fn bit_refusal(info: &RegisterInfo) -> &'static str {
+    if info.leaf == cpuid::RECOMMENDATIONS { "not recommended here" } else { "not offered" }
+}
+
+fn place(info: &RegisterInfo, field: &Field) -> String {
+    format!("{:#010x} {}[{}]", info.leaf, format!("{:?}", info.register).to_uppercase(), field.low)
+}
+
+fn as_text(sections: &[Section]) -> String {
+    let mut text = String::new();
+    for section in sections {
+        let served = section.rows.iter().filter(|row| row.refusal.is_none()).count();
+        let _ = writeln!(text, "{}: {served} of {} served", section.title, section.rows.len());
+        for row in &section.rows {
+            let state = row.refusal.map_or("served".to_owned(), |why| format!("no: {why}"));
+            let _ = writeln!(text, "  {:<20} {:<52} {state}", row.number, row.name);
+        }
+        text.push('\n');
+    }
+    text
+}
+
+fn as_markdown(sections: &[Section]) -> String {
+    let mut text = String::from(
+        "# What is served\n\nMade by `viridian features --markdown`; a test fails when it is stale. What is not served answers as the \
+         specification wants it to: INVALID_HYPERCALL_CODE, #GP, or a clear bit.\n",
+    );
+    for section in sections {
+        let served = section.rows.iter().filter(|row| row.refusal.is_none()).count();
+        let _ = write!(
+            text,
+            "\n## {}: {served} of {} served\n\n| | | |\n|---|---|---|\n",
+            section.title,
+            section.rows.len()
+        );
+        for row in &section.rows {
+            let _ =
+                writeln!(text, "| {} | {} | {} |", row.number, row.name, row.refusal.unwrap_or("**served**"));
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_in_docs_is_fresh() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/status.md");
+        let committed = std::fs::read_to_string(path).unwrap_or_default();
+        assert!(
+            committed == page(true),
+            "docs/status.md is stale: cargo run -- features --markdown > docs/status.md"
+        );
+    }
+
+    #[test]
+    fn text_counts_what_it_lists() {
+        let text = page(false);
+        let served = text.lines().filter(|line| line.ends_with(" served") && line.starts_with("  ")).count();
+        let counted: usize = text
+            .lines()
+            .filter(|line| !line.starts_with(' '))
+            .filter_map(|line| line.split(": ").nth(1)?.split(' ').next()?.parse::<usize>().ok())
+            .sum();
+        assert_eq!(served, counted);
+    }
+}

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The `viridian` command: options, threads and glue. It knows every room and is known by none.
+#![forbid(unsafe_code)]
+
+mod features;
+mod options;
+mod refusal;
+mod run;
+mod status;
+
+use std::fs;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use options::{Command, Options};
+use refusal::Refusal;
+use status::Status;
+
+fn main() -> ExitCode {
+    let options = match Options::try_parse() {
+        Ok(options) => options,
+        Err(error) if error.use_stderr() => {
+            eprintln!("viridian: {}", options::complaint(&error));
+            return Status::Refused.into();
+        }
+        // Help and version.
+        Err(text) => {
+            print!("{text}");
+            return Status::Done.into();
+        }
+    };
+    let outcome = match options.command {
+        Command::Run(options) => run::run(&options),
+        Command::Features { markdown } => {
+            print!("{}", features::page(markdown));
+            Ok(Status::Done)
+        }
+        Command::Tour { write } => fs::write(&write, guest_programs::TOUR)
+            .map_err(|source| Refusal::Write { path: write, source })
+            .map(|()| Status::Done),
+    };
+    match outcome {
+        Ok(status) => status.into(),
+        Err(refusal) => {
+            eprintln!("viridian: {refusal}");
+            Status::Refused.into()
+        }
+    }
+}

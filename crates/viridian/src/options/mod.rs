@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The command line.
+
+mod enlightenments;
+mod size;
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use enlightenments::enlightenments;
+use hypervisor::Enlightenments;
+use size::memory_size;
+
+/// Hyper-V that runs anywhere: serves Microsoft's hypervisor interface to guests, on any x86-64 Linux.
+#[derive(Parser, Debug)]
+#[command(name = "viridian", version, about, disable_help_subcommand = true, subcommand_required = true)]
+pub(crate) struct Options {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum Command {
+    /// Run a guest: the built-in tour of the interface, a stock Debian, your kernel, or a multiboot program.
+    Run(RunOptions),
+    /// List what this build serves, call by call, MSR by MSR, bit by bit; what it does not, and why.
+    Features {
+        /// As a Markdown page.
+        #[arg(long)]
+        markdown: bool,
+    },
+    /// Write the built-in tour as a multiboot file, to run it elsewhere.
+    Tour {
+        /// Where to write it.
+        #[arg(long, value_name = "FILE")]
+        write: PathBuf,
+    },
+}
+
+/// A guest that needs no file.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Preset {
+    /// A stock Debian 12 cloud kernel and busybox, fetched from the Debian archive and verified.
+    Debian,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct RunOptions {
+    /// A guest that needs no file; without one, and without --kernel or --multiboot, the built-in tour.
+    #[arg(conflicts_with_all = ["kernel", "multiboot"])]
+    pub(crate) preset: Option<Preset>,
+
+    /// A Linux kernel: bzImage or ELF vmlinux.
+    #[arg(long, value_name = "FILE", conflicts_with = "multiboot")]
+    pub(crate) kernel: Option<PathBuf>,
+
+    /// Its initial RAM disk.
+    #[arg(long, value_name = "FILE", requires = "kernel")]
+    pub(crate) initrd: Option<PathBuf>,
+
+    /// A multiboot program.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) multiboot: Option<PathBuf>,
+
+    /// A module for the multiboot program.
+    #[arg(long, value_name = "FILE", requires = "multiboot")]
+    pub(crate) module: Option<PathBuf>,
+
+    /// Text to add to the guest's command line.
+    #[arg(long, value_name = "TEXT", default_value = "", allow_hyphen_values = true)]
+    pub(crate) append: String,
+
+    /// What runs the guest's instructions.
+    #[arg(long, value_enum, default_value_t = EngineName::Auto)]
+    pub(crate) engine: EngineName,
+
+    /// Number of virtual processors, 1 to 64.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub(crate) cpus: u32,
+
+    /// The guest's memory, like 512M or 2G.
+    #[arg(long, value_name = "SIZE", default_value = "512M", value_parser = memory_size)]
+    pub(crate) memory: u64,
+
+    /// Enlightenments to offer: all, none, or a list such as all,-synic.
+    #[arg(long, value_name = "LIST", default_value = "all", value_parser = enlightenments, allow_hyphen_values = true)]
+    pub(crate) hv: Enlightenments,
+
+    /// Print what the guest did at the end: exits, hypercalls, MSR accesses, interrupts, messages.
+    #[arg(long)]
+    pub(crate) stats: bool,
+
+    /// Debian mirror to fetch from.
+    #[arg(long, value_name = "URL", requires = "preset")]
+    pub(crate) mirror: Option<String>,
+}
+
+/// What runs the guest's instructions.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum EngineName {
+    /// The best that this host has.
+    Auto,
+    /// The software processor; runs everywhere.
+    Soft,
+}
+
+/// The first sentence of clap's complaint, on one line: what was wrong, without usage and hints.
+pub(crate) fn complaint(error: &clap::Error) -> String {
+    let text = error.to_string();
+    let mut sentence = String::new();
+    for line in text.lines().take_while(|line| !line.trim().is_empty()) {
+        if !sentence.is_empty() {
+            sentence.push(' ');
+        }
+        sentence.push_str(line.trim());
+    }
+    sentence.strip_prefix("error: ").unwrap_or(&sentence).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(words: &[&str]) -> Result<Options, clap::Error> {
+        Options::try_parse_from(std::iter::once(&"viridian").chain(words))
+    }
+
+    fn refused(words: &[&str]) -> String {
+        complaint(&parse(words).expect_err("a refusal"))
+    }
+
+    #[test]
+    fn the_documented_forms_parse() {
+        for words in [
+            &["run"][..],
+            &["run", "debian"],
+            &["run", "debian", "--cpus", "4", "--memory", "1G", "--stats"],
+            &["run", "--kernel", "vmlinuz", "--initrd", "initrd.img", "--append", "-quiet console=ttyS0"],
+            &["run", "--multiboot", "tour", "--append", "nonce=word", "--module", "environ"],
+            &["run", "--hv", "all,-synic", "--engine", "soft"],
+            &["tour", "--write", "tour.elf"],
+            &["features", "--markdown"],
+        ] {
+            parse(words).unwrap_or_else(|error| panic!("{words:?}: {error}"));
+        }
+    }
+
+    #[test]
+    fn refusals_are_one_sentence_that_names_the_value() {
+        for (words, part) in [
+            (&["run", "--cpus", "0"][..], "'0'"),
+            (&["run", "--cpus", "100000"], "100000"),
+            (&["run", "--memory", "lots"], "lots"),
+            (&["run", "--frobnicate"], "--frobnicate"),
+            (&["run", "windows"], "windows"),
+            (&["run", "--engine", "quantum"], "quantum"),
+            (&["run", "debian", "--kernel", "x"], "--kernel"),
+            (&["run", "--initrd", "x"], "--kernel"),
+            (&["walk"], "walk"),
+        ] {
+            let sentence = refused(words);
+            assert!(sentence.contains(part), "{words:?}: {sentence}");
+            assert!(!sentence.contains('\n') && !sentence.contains("Usage"), "{words:?}: {sentence}");
+        }
+    }
+}

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Everything that the command itself refuses or cannot do: one sentence each, and exit status 70.
+
+use std::path::PathBuf;
+
+use hypervisor::CreateError;
+use loader::debian::FetchError;
+use loader::initramfs::BuildError;
+use loader::{BadMemoryMap, LoadError, ReadError};
+use machine::PcError;
+use machine::acpi::TablesTooLarge;
+use machine::console::ConsoleError;
+use machine::layout::BadRamSize;
+use memory::{AccessError, MemoryError};
+
+/// Why there is no run.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Refusal {
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    #[error("cannot load {path}: {source}")]
+    Load { path: PathBuf, source: LoadError },
+    #[error("cannot load the built-in tour: {0}")]
+    Tour(LoadError),
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
+    #[error(transparent)]
+    Initramfs(#[from] BuildError),
+    #[error(transparent)]
+    RamSize(#[from] BadRamSize),
+    #[error(transparent)]
+    MemoryMap(#[from] BadMemoryMap),
+    #[error(transparent)]
+    Memory(#[from] MemoryError),
+    #[error("cannot write the guest's memory: {0}")]
+    Access(#[from] AccessError),
+    #[error(transparent)]
+    Acpi(#[from] TablesTooLarge),
+    #[error(transparent)]
+    Partition(#[from] CreateError),
+    #[error(transparent)]
+    Model(#[from] engine_soft::model::HostLacks),
+    #[error(transparent)]
+    Machine(#[from] PcError),
+    #[error(transparent)]
+    Console(#[from] ConsoleError),
+    #[error("the guest cannot be connected to its host: {0}")]
+    Port(#[from] hypervisor::PortError),
+    #[error("the host gives no thread for a virtual processor: {0}")]
+    Thread(std::io::Error),
+    #[error("cannot write {path}: {source}")]
+    Write { path: PathBuf, source: std::io::Error },
+}

@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! `viridian run`: builds a machine around a partition, loads the guest, runs it, and says how it ended.
+
+mod ending;
+mod guest;
+mod report;
+mod thread;
+mod wiring;
+
+use std::sync::{Arc, Weak};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use engine::{Engine, Segment, SegmentName, TableRegister};
+use engine_soft::SoftEngine;
+use engine_soft::model::Model;
+use hypervisor::{Enlightenment, Partition, PartitionConfig, Vp};
+use loader::{EntryState, Image, MemoryMap, MemoryRange, RangeKind, SegmentRegister};
+use machine::acpi::{AcpiConfig, AcpiTables};
+use machine::console::{Console, ConsoleEvent};
+use machine::layout::{E820Kind, MemoryLayout};
+use machine::time::{Frequency, TscClock};
+use machine::{Pc, PcConfig};
+use memory::{MemoryObject, Rights, Space, ViewId};
+use vmbus::VmbusHost;
+
+use crate::options::{EngineName, RunOptions};
+use crate::refusal::Refusal;
+use crate::status::Status;
+use ending::{End, Ending};
+use guest::Guest;
+use thread::VpThread;
+use wiring::{SelfConnections, ToMachine, ToProcessors};
+
+/// The view that a guest without VTLs has.
+const VIEW: ViewId = ViewId(0);
+
+/// Runs a guest to its end.
+pub(crate) fn run(options: &RunOptions) -> Result<Status, Refusal> {
+    let guest = Guest::from_options(options)?;
+    let layout = MemoryLayout::new(options.memory)?;
+    let (engine, address_bits) = make_engine(options.engine)?;
+    let space = Space::new(address_bits);
+    map_memory(&space, &layout)?;
+
+    let config = PartitionConfig {
+        vp_count: options.cpus,
+        enlightenments: options.hv,
+        statistics: options.stats,
+        ..PartitionConfig::default()
+    };
+    let has_vmbus = options.hv.contains(Enlightenment::Synic);
+    let (partition, mut vps) = Partition::create(&engine, &space, config)?;
+    let apic_ids = partition.vps().map(hypervisor::VpShared::apic_id).collect();
+    let acpi = AcpiTables::new(&AcpiConfig { apic_ids, vmbus: has_vmbus })?;
+    space.write(VIEW, acpi.address(), acpi.bytes(), Rights::NONE)?;
+
+    let map = memory_map(&layout)?;
+    guest.load(&map, acpi.rsdp(), |image| load(&space, &mut vps[0], image))?;
+    for vp in &mut vps {
+        vp.set_up_local_apic_as_firmware_does();
+    }
+    let _vmbus = has_vmbus.then(|| VmbusHost::connect(&partition)).transpose()?;
+
+    let mut console = Console::on_stdio(guest.at_end_of_input)?;
+    drop(guest);
+    let ending = Arc::new(Ending::default());
+    ending.set_partition(&partition);
+    let frequency = Frequency::new(partition.clock().frequency()).expect("a clock that runs");
+    let time = TscClock::new(frequency, 0);
+    let started = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as i128);
+    let config = PcConfig::new(layout, options.cpus)
+        .clock_start_ns(started)
+        .serial_input(console.input())
+        .serial_output(console.output())
+        .test_device(Arc::new(SelfConnections::new(Arc::clone(&partition))));
+    let pc = Arc::new(Pc::new(config, Arc::new(ToProcessors(Arc::clone(&partition))), ending.clone())?);
+    partition.set_interrupt_controller(Arc::new(ToMachine {
+        pc: Arc::downgrade(&pc),
+        partition: Arc::downgrade(&partition),
+        time,
+    }));
+    listen(&mut console, &pc, &partition, time, &ending)?;
+
+    let mut threads = Vec::new();
+    for vp in vps {
+        let thread = VpThread { vp, pc: Arc::clone(&pc), time, ending: Arc::clone(&ending) };
+        let name = format!("VP {}", thread.vp.index());
+        threads.push(std::thread::Builder::new().name(name).spawn(|| thread.run()).map_err(Refusal::Thread)?);
+    }
+    let end = ending.wait();
+    let vps: Vec<Vp> = threads.into_iter().filter_map(|thread| thread.join().ok()).collect();
+    // The terminal is the user's again before anything is said.
+    drop(console);
+    if options.stats {
+        report::statistics(&vps, partition.clock().now(), partition.clock().frequency());
+    }
+    Ok(report::end(&end))
+}
+
+fn make_engine(name: EngineName) -> Result<(Arc<dyn Engine>, u32), Refusal> {
+    match name {
+        EngineName::Auto | EngineName::Soft => {
+            let engine: Arc<dyn Engine> = Arc::new(SoftEngine::new(Model::x86_64_v2()?));
+            // CPUID 0x80000008 EAX 7:0 is the width of physical addresses.
+            let bits = engine.cpuid(0x8000_0008, 0).eax & 0xFF;
+            Ok((engine, bits))
+        }
+    }
+}
+
+/// Gives the guest its memory.
+fn map_memory(space: &Space, layout: &MemoryLayout) -> Result<(), Refusal> {
+    let ranges = layout.mapped();
+    let bytes = ranges.iter().map(|range| range.end - range.start).sum();
+    let object = MemoryObject::allocate(bytes)?;
+    space.batch(|batch| {
+        let mut page = 0;
+        for range in &ranges {
+            let pages = (range.end - range.start) >> memory::PAGE_SHIFT;
+            batch.map(VIEW, range.start >> memory::PAGE_SHIFT, pages, &object, page, Rights::ALL)?;
+            page += pages;
+        }
+        Ok(())
+    })
+}
+
+fn memory_map(layout: &MemoryLayout) -> Result<MemoryMap, Refusal> {
+    Ok(MemoryMap::new(layout.e820().into_iter().map(|entry| MemoryRange {
+        start: entry.range.start,
+        length: entry.range.end - entry.range.start,
+        kind: match entry.kind {
+            E820Kind::Ram => RangeKind::Usable,
+            E820Kind::Reserved => RangeKind::Reserved,
+        },
+    }))?)
+}
+
+/// Writes an image to memory and sets the first VP up to start it.
+fn load(space: &Space, vp: &mut Vp, image: &Image<'_>) -> Result<(), Refusal> {
+    for segment in &image.segments {
+        space.write(VIEW, segment.gpa, &segment.bytes, Rights::NONE)?;
+    }
+    let EntryState { rip, rsp, rflags, rax, rbx, rsi, cr0, cr3, cr4, efer, gdtr, code, data, task } =
+        image.entry;
+    let registers = vp.registers();
+    let mut state = registers.save();
+    state.gprs = [0; 16];
+    for (register, value) in
+        [(engine::Gpr::Rsp, rsp), (engine::Gpr::Rax, rax), (engine::Gpr::Rbx, rbx), (engine::Gpr::Rsi, rsi)]
+    {
+        state.gprs[register as usize] = value;
+    }
+    (state.rip, state.rflags) = (rip, rflags);
+    state.control = engine::ControlRegisters { cr0, cr3, cr4, efer, ..state.control };
+    state.gdtr = TableRegister { base: gdtr.base, limit: gdtr.limit };
+    let segment = |register: SegmentRegister| Segment {
+        base: register.base,
+        limit: register.limit,
+        selector: register.selector,
+        attributes: register.attributes,
+    };
+    for name in [SegmentName::Ds, SegmentName::Es, SegmentName::Fs, SegmentName::Gs, SegmentName::Ss] {
+        state.segments[name as usize] = segment(data);
+    }
+    state.segments[SegmentName::Cs as usize] = segment(code);
+    state.segments[SegmentName::Tr as usize] = segment(task);
+    registers.restore(&state);
+    Ok(())
+}
+
+/// Lets the console wake the machine.
+fn listen(
+    console: &mut Console,
+    pc: &Arc<Pc>,
+    partition: &Arc<Partition>,
+    time: TscClock,
+    ending: &Arc<Ending>,
+) -> Result<(), Refusal> {
+    let (pc, partition, ending): (Weak<Pc>, _, _) =
+        (Arc::downgrade(pc), Arc::downgrade(partition), Arc::downgrade(ending));
+    console.listen(move |event| match event {
+        ConsoleEvent::Input | ConsoleEvent::EndOfInput => {
+            if let (Some(pc), Some(partition)) = (pc.upgrade(), partition.upgrade()) {
+                pc.serial_input_ready(time.time(partition.clock().now()));
+            }
+        }
+        ConsoleEvent::Quit => {
+            if let Some(ending) = ending.upgrade() {
+                ending.end(End::Quit);
+            }
+        }
+        ConsoleEvent::OutputClosed => {}
+    })?;
+    Ok(())
+}

@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The wires between the machine and the partition: interrupts in both directions, and the Hyper-V test device.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use hypervisor::local_apic::InterruptMessage;
+use hypervisor::{InterruptController, Partition, Port, PortKind, SintIndex};
+use machine::Pc;
+use machine::interrupt::InterruptSink;
+use machine::test_device::{SintOf, TestCommand, TestDeviceBackend};
+use machine::time::TscClock;
+use tlfs::vp::VpIndex;
+
+/// From the machine's interrupt controllers to the local APICs.
+pub(crate) struct ToProcessors(pub(crate) Arc<Partition>);
+
+impl InterruptSink for ToProcessors {
+    fn message(&self, message: machine::interrupt::InterruptMessage) {
+        self.0.deliver(InterruptMessage::from_device(
+            message.delivery_mode,
+            message.vector,
+            message.destination,
+            message.logical,
+            message.level_triggered,
+        ));
+    }
+
+    fn set_intr(&self, asserted: bool) {
+        self.0.set_external_interrupt(asserted);
+    }
+}
+
+/// From the local APICs to the machine's interrupt controllers.
+pub(crate) struct ToMachine {
+    pub(crate) pc: Weak<Pc>,
+    pub(crate) partition: Weak<Partition>,
+    pub(crate) time: TscClock,
+}
+
+/// Vector of an interrupt that went away before it was acknowledged, as an 8259 gives it.
+const SPURIOUS: u8 = 7;
+
+impl ToMachine {
+    fn with_pc<R>(&self, act: impl FnOnce(&Pc, machine::time::Time) -> R) -> Option<R> {
+        let (pc, partition) = (self.pc.upgrade()?, self.partition.upgrade()?);
+        Some(act(&pc, self.time.time(partition.clock().now())))
+    }
+}
+
+impl InterruptController for ToMachine {
+    fn acknowledge(&self) -> u8 {
+        self.with_pc(|pc, now| pc.acknowledge_interrupt(now)).unwrap_or(SPURIOUS)
+    }
+
+    fn end_of_interrupt(&self, vector: u8) {
+        let _ = self.with_pc(|pc, now| pc.end_of_interrupt(now, vector));
+    }
+}
+
+/// What the Hyper-V test device does for a guest: it connects the guest to itself.
+pub(crate) struct SelfConnections {
+    partition: Arc<Partition>,
+    made: Mutex<HashMap<u8, Arc<Port>>>,
+}
+
+impl SelfConnections {
+    pub(crate) fn new(partition: Arc<Partition>) -> Self {
+        Self { partition, made: Mutex::default() }
+    }
+
+    fn create(&self, id: u8, target: SintOf, kind: PortKind) {
+        let Some(sint) = SintIndex::new(target.sint) else { return };
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        if made.contains_key(&id) {
+            return;
+        }
+        let Ok(port) = self.partition.create_guest_port(kind, VpIndex(target.vp.into()), sint) else {
+            return;
+        };
+        if self.partition.connect(id.into(), &port).is_ok() {
+            made.insert(id, port);
+        } else {
+            // The number is somebody else's, such as the VMBus host's.
+            self.partition.delete_port(&port);
+        }
+    }
+
+    fn destroy(&self, id: u8) {
+        if let Some(port) = self.made.lock().unwrap_or_else(PoisonError::into_inner).remove(&id) {
+            self.partition.disconnect(id.into());
+            self.partition.delete_port(&port);
+        }
+    }
+}
+
+impl TestDeviceBackend for SelfConnections {
+    fn command(&self, command: TestCommand) {
+        match command {
+            // Routes need no preparation here.
+            TestCommand::CreateSintRoute(_) | TestCommand::DestroySintRoute(_) => {}
+            TestCommand::SetSint(target) => {
+                if let Some(sint) = SintIndex::new(target.sint) {
+                    self.partition.set_sint(target.vp.into(), sint);
+                }
+            }
+            TestCommand::CreateMessageConnection { id, target } => self.create(id, target, PortKind::Message),
+            // The flag that is set has the connection's own number.
+            TestCommand::CreateEventConnection { id, target } => {
+                self.create(id, target, PortKind::Event { base_flag: id.into(), flag_count: 1 });
+            }
+            TestCommand::DestroyMessageConnection { id } | TestCommand::DestroyEventConnection { id } => {
+                self.destroy(id)
+            }
+        }
+    }
+}

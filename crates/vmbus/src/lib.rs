@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! VMBus, the channel between a guest and the synthetic devices of its host, at its least: a host that answers version negotiation and offers no
+//! device, so that a guest's VMBus driver connects and finds nothing.
+//!
+//! It talks to the guest through ports and connections ([`hypervisor::Port`]) like any other host program, and knows nothing of the machine, of
+//! engines or of memory.
+//!
+//! A guest posts to connection 1, or to 4 in protocols from 5.0 on; the host's answers come as messages of type 1 at the SINT
+//! that the guest names (2 before protocol 5.0). Layouts are those that public guests use.
+#![forbid(unsafe_code)]
+
+mod message;
+#[cfg(test)]
+mod tests;
+
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use hypervisor::{Partition, Port, PortError, PortHandler, PortKind, PortOwner, SintIndex};
+use tlfs::HvStatus;
+use tlfs::synic::MessageType;
+use tlfs::vp::VpIndex;
+use zerocopy::{FromBytes, Immutable, IntoBytes};
+
+use message::{Header, InitiateContact, Kind, Version, VersionResponse};
+
+/// Connections that guests post to.
+const CONNECTIONS: [u32; 2] = [1, 4];
+/// Type of all messages in both directions.
+const MESSAGE_TYPE: MessageType = MessageType(1);
+/// Where answers go in protocols before 5.0.
+const DEFAULT_SINT: u8 = 2;
+
+/// The host's end of the VMBus of one partition. Dropping it takes its connections away.
+pub struct VmbusHost {
+    partition: Weak<Partition>,
+    port: Arc<Port>,
+}
+
+impl VmbusHost {
+    /// Gives a partition a VMBus.
+    ///
+    /// # Errors
+    /// If somebody else has taken one of its connections.
+    pub fn connect(partition: &Arc<Partition>) -> Result<Self, PortError> {
+        let server = Server { partition: Arc::downgrade(partition), guest: Mutex::new(None) };
+        let port = partition.create_port(PortKind::Message, PortOwner::Host(Arc::new(server)))?;
+        let host = Self { partition: Arc::downgrade(partition), port };
+        for connection in CONNECTIONS {
+            partition.connect(connection, &host.port)?;
+        }
+        Ok(host)
+    }
+}
+
+impl Drop for VmbusHost {
+    fn drop(&mut self) {
+        if let Some(partition) = self.partition.upgrade() {
+            for connection in CONNECTIONS {
+                partition.disconnect(connection);
+            }
+            partition.delete_port(&self.port);
+        }
+    }
+}
+
+/// Answers what guests post.
+struct Server {
+    partition: Weak<Partition>,
+    /// Where answers go, once a guest has made contact.
+    guest: Mutex<Option<Arc<Port>>>,
+}
+
+impl PortHandler for Server {
+    /// Whatever a guest posts, posting it has succeeded: what makes no sense to a host is no answer's worth.
+    fn message(&self, message_type: MessageType, payload: &[u8]) -> HvStatus {
+        if message_type == MESSAGE_TYPE
+            && let Ok((header, _)) = Header::read_from_prefix(payload)
+        {
+            self.answer(header.kind, payload);
+        }
+        HvStatus::SUCCESS
+    }
+}
+
+impl Server {
+    fn answer(&self, kind: Kind, payload: &[u8]) {
+        match kind {
+            Kind::INITIATE_CONTACT => {
+                if let Ok((contact, _)) = InitiateContact::read_from_prefix(payload) {
+                    self.initiate_contact(&contact);
+                }
+            }
+            Kind::REQUEST_OFFERS => self.send(&Header::new(Kind::ALL_OFFERS_DELIVERED)),
+            Kind::UNLOAD => {
+                self.send(&Header::new(Kind::UNLOAD_RESPONSE));
+                self.set_guest(None);
+            }
+            // The rest is about channels, and there are none.
+            _ => {}
+        }
+    }
+
+    fn initiate_contact(&self, contact: &InitiateContact) {
+        let version = contact.version;
+        let sint = if version >= Version::V5_0 { contact.sint } else { DEFAULT_SINT };
+        // Without a place to answer to there is nothing that could be said.
+        let (Some(partition), Some(sint)) = (self.partition.upgrade(), SintIndex::new(sint)) else { return };
+        let Ok(port) = partition.create_guest_port(PortKind::Message, VpIndex(contact.target_vp), sint)
+        else {
+            return;
+        };
+        self.set_guest(Some(port));
+        self.send(&VersionResponse::new(version));
+    }
+
+    fn set_guest(&self, port: Option<Arc<Port>>) {
+        *self.guest.lock().unwrap_or_else(PoisonError::into_inner) = port;
+    }
+
+    fn send(&self, message: &(impl IntoBytes + Immutable)) {
+        let guest = self.guest.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(port) = guest {
+            // A guest whose SINT is off hears nothing, as on any host.
+            let _ = port.post_message(MESSAGE_TYPE, message.as_bytes());
+        }
+    }
+}

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The console: the first serial port, output only, by polling the line status register.
+
+use crate::cpu;
+use core::fmt;
+use core::sync::atomic::{AtomicBool, Ordering};
+
+const PORT: u16 = 0x3F8;
+const LINE_STATUS: u16 = PORT + 5;
+const TRANSMITTER_EMPTY: u8 = 1 << 5;
+
+static BUSY: AtomicBool = AtomicBool::new(false);
+
+/// Sets the port to 115200 baud, 8 data bits, no parity, its interrupts off.
+pub(crate) fn initialise() {
+    cpu::out8(PORT + 1, 0);
+    cpu::out8(PORT + 3, 0x80);
+    cpu::out8(PORT, 1);
+    cpu::out8(PORT + 1, 0);
+    cpu::out8(PORT + 3, 0x03);
+    cpu::out8(PORT + 2, 0x07);
+}
+
+struct Port;
+
+impl Port {
+    fn write_byte(&mut self, byte: u8) {
+        while cpu::in8(LINE_STATUS) & TRANSMITTER_EMPTY == 0 {
+            cpu::pause();
+        }
+        cpu::out8(PORT, byte);
+    }
+}
+
+impl fmt::Write for Port {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for byte in text.bytes() {
+            if byte == b'\n' {
+                self.write_byte(b'\r');
+            }
+            self.write_byte(byte);
+        }
+        Ok(())
+    }
+}
+
+/// Writes to the console; one call's text is not mixed with that of another processor.
+pub fn write(arguments: fmt::Arguments<'_>) {
+    // A trap that reports while its own processor holds the port must not wait for ever: after a while it just writes.
+    let mut patience = 1_000_000;
+    while BUSY.swap(true, Ordering::Acquire) && patience > 0 {
+        patience -= 1;
+        cpu::pause();
+    }
+    // A port that cannot fail and a format that is ours: nothing to report, and nowhere to.
+    let _ = fmt::Write::write_fmt(&mut Port, arguments);
+    BUSY.store(false, Ordering::Release);
+}
+
+/// Prints to the console.
+#[macro_export]
+macro_rules! print {
+    ($($argument:tt)*) => { $crate::serial::write(format_args!($($argument)*)) };
+}
+
+/// Prints a line to the console.
+#[macro_export]
+macro_rules! println {
+    () => { $crate::print!("\n") };
+    ($($argument:tt)*) => { $crate::serial::write(format_args!("{}\n", format_args!($($argument)*))) };
+}
