@@ -59,6 +59,7 @@ struct Look {
 /// A saved virtual machine, open for reading. Its files are never written to. Reading is possible from many threads at once.
 #[derive(Debug)]
 pub struct SavedState {
+    files: Vec<PathBuf>,
     state: Arc<Container>,
     memory: Memory,
     partition: PartitionState,
@@ -79,7 +80,7 @@ impl SavedState {
         let container = open_container(path)?;
         if container.format() == Format::HyperVStorage {
             let container = Arc::new(container);
-            return Self::new(Arc::clone(&container), container);
+            return Ok(Self { files: vec![path.into()], ..Self::new(Arc::clone(&container), container)? });
         }
         let has_state =
             PREFIXES.iter().any(|prefix| container.find(&format!("{prefix}{PARTITION_STATE}")).is_some());
@@ -89,9 +90,7 @@ impl SavedState {
             ("the memory", "the .vsv file with the devices and processors")
         };
         let other = sibling(path).ok_or_else(|| Error::OtherHalf { path: path.into(), half, wanted })?;
-        let other = Arc::new(open_container(&other)?);
-        let this = Arc::new(container);
-        if has_state { Self::new(this, other) } else { Self::new(other, this) }
+        if has_state { Self::open_pair(&other, path) } else { Self::open_pair(path, &other) }
     }
 
     /// Opens a .bin and .vsv pair, in this order.
@@ -100,7 +99,8 @@ impl SavedState {
     /// As [`open`](Self::open).
     pub fn open_pair(bin: &Path, vsv: &Path) -> Result<Self> {
         let memory = Arc::new(open_container(bin)?);
-        Self::new(Arc::new(open_container(vsv)?), memory)
+        let state = Arc::new(open_container(vsv)?);
+        Ok(Self { files: vec![bin.into(), vsv.into()], ..Self::new(state, memory)? })
     }
 
     /// Reads a .vmrs file from any source.
@@ -124,7 +124,12 @@ impl SavedState {
         let partition = PartitionState::parse(state.read_array(key, MOST_STATE)?)?;
         let memory = Memory::open(&state, contents)?;
         let looks = partition.vp_indices().map(|vp| Look { vp, ..Look::default() }).collect();
-        Ok(Self { state, memory, partition, version, looks })
+        Ok(Self { files: Vec::new(), state, memory, partition, version, looks })
+    }
+
+    /// The files it was opened from; none if it came from elsewhere.
+    pub fn files(&self) -> &[PathBuf] {
+        &self.files
     }
 
     /// Version of the virtual machine: major in bits 15:8, minor in 7:0.

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::saved_state::SavedStateCommand;
 use enlightenments::enlightenments;
 use hypervisor::Enlightenments;
 use size::memory_size;
@@ -30,6 +31,9 @@ pub(crate) enum Command {
         #[arg(long)]
         markdown: bool,
     },
+    /// Read a saved Hyper-V virtual machine: .vmrs, or .bin with .vsv.
+    #[command(subcommand)]
+    SavedState(SavedStateCommand),
     /// Write the built-in tour as a multiboot file, to run it elsewhere.
     Tour {
         /// Where to write it.
@@ -140,6 +144,11 @@ mod tests {
             &["run", "--multiboot", "tour", "--append", "nonce=word", "--module", "environ"],
             &["run", "--hv", "all,-synic", "--engine", "soft"],
             &["tour", "--write", "tour.elf"],
+            &["saved-state", "info", "x.vmrs", "--keys", "--json"],
+            &["saved-state", "registers", "x.vmrs", "--vp", "3", "--vtl", "1"],
+            &["saved-state", "memory", "x.vmrs", "--format", "elf-core", "--output", "-"],
+            &["saved-state", "translate", "x.bin", "0xfffff80000000000", "--paging", "long"],
+            &["saved-state", "images", "x.vsv", "--from", "0x80000000"],
             &["features", "--markdown"],
         ] {
             parse(words).unwrap_or_else(|error| panic!("{words:?}: {error}"));
@@ -158,6 +167,8 @@ mod tests {
             (&["run", "debian", "--kernel", "x"], "--kernel"),
             (&["run", "--initrd", "x"], "--kernel"),
             (&["walk"], "walk"),
+            (&["saved-state", "memory", "x.vmrs"], "--output"),
+            (&["saved-state", "translate", "x.vmrs", "12zz"], "12zz"),
         ] {
             let sentence = refused(words);
             assert!(sentence.contains(part), "{words:?}: {sentence}");
