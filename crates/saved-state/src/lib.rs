@@ -30,6 +30,8 @@
 mod container;
 mod error;
 pub mod export;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 mod guest_os;
 pub mod images;
 pub mod memory;

@@ -9,8 +9,10 @@
 const WINDOW: usize = 1 << 13;
 /// Shortest match.
 const SHORTEST: usize = 3;
-/// Bytes that literals are copied by while there is room for more than are needed.
-const WIDE: usize = 32;
+/// Bytes that are copied at once while there is room for more than are needed.
+const PIECE: usize = 16;
+/// The most literals that one word of flags announces.
+const WIDE: usize = 2 * PIECE;
 
 /// Decompresses until `output` is full. `None` if the input ends before, or is no such stream; `output` then holds anything.
 pub fn decompress(input: &[u8], output: &mut [u8]) -> Option<()> {
@@ -29,7 +31,10 @@ pub fn decompress(input: &[u8], output: &mut [u8]) -> Option<()> {
             if let (Some(source), Some(target)) =
                 (input.get(from..from + WIDE), output.get_mut(to..to + WIDE))
             {
-                target.copy_from_slice(source);
+                target[..PIECE].copy_from_slice(&source[..PIECE]);
+                if literals > PIECE {
+                    target[PIECE..].copy_from_slice(&source[PIECE..]);
+                }
             } else {
                 let literals = literals.min(output.len() - to);
                 output[to..to + literals].copy_from_slice(input.get(from..from + literals)?);
@@ -91,27 +96,40 @@ fn long_length(input: &[u8], from: &mut usize, half: &mut Option<u8>) -> Option<
 }
 
 /// Repeats `length` bytes from `distance` before `to`. The two may overlap: then what was just written is repeated.
-#[inline]
+#[inline(always)]
 fn copy_match(output: &mut [u8], to: usize, distance: usize, length: usize) -> Option<()> {
     let start = to.checked_sub(distance)?;
     let end = to.checked_add(length).filter(|&end| end <= output.len())?;
-    if distance >= 16 && end + 16 <= output.len() {
-        // Whole steps, some bytes too many: they are overwritten next.
+    if end + PIECE > output.len() {
+        // The last bytes, one after the other.
+        for at in to..end {
+            output[at] = output[at - distance];
+        }
+    } else if distance >= PIECE {
+        // Whole pieces, with some bytes too many: they are overwritten next.
+        let mut at = 0;
+        loop {
+            let piece: [u8; PIECE] = *output[start + at..].first_chunk()?;
+            *output[to + at..].first_chunk_mut()? = piece;
+            at += PIECE;
+            if at >= length {
+                break;
+            }
+        }
+    } else {
+        // What repeats within a piece is repeated in a number first.
+        let period = 8 * distance as u32;
+        let mut pattern = u128::from_le_bytes(*output[start..].first_chunk()?) & ((1 << period) - 1);
+        let mut filled = period;
+        while filled < u128::BITS {
+            pattern |= pattern << filled;
+            filled *= 2;
+        }
+        let step = PIECE - PIECE % distance;
         let mut at = 0;
         while at < length {
-            let piece: [u8; 16] = *output[start + at..].first_chunk()?;
-            output[to + at..to + at + 16].copy_from_slice(&piece);
-            at += 16;
-        }
-    } else if distance == 1 {
-        let byte = output[start];
-        output[to..end].fill(byte);
-    } else {
-        let mut done = 0;
-        while done < length {
-            let piece = (length - done).min(distance + done);
-            output.copy_within(start..start + piece, to + done);
-            done += piece;
+            *output[to + at..].first_chunk_mut()? = pattern.to_le_bytes();
+            at += step;
         }
     }
     Some(())
