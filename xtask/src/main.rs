@@ -2,6 +2,7 @@
 //! Development tasks: `cargo xtask TASK`. Never part of the product. One file a task.
 
 mod inventory;
+mod long;
 
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
@@ -22,10 +23,19 @@ enum Task {
         /// Folder that holds the tables (hypercalls.tsv, msrs.tsv ...)
         path: PathBuf,
     },
+    /// Checks that take long or need tools from outside
+    Long {
+        /// Only those with this in their name
+        #[arg(default_value = "")]
+        filter: String,
+    },
 }
 
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().task {
+        Task::Long { filter } => {
+            return if long::run(&repository(), &filter) { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+        }
         Task::Inventory { path } => inventory::run(&path, &repository().join("tests/inventory")),
     };
     match outcome {

@@ -4,8 +4,8 @@
 
 use super::PAGE;
 use crate::error::{Error, Result};
-use crate::partition::{Register, RegisterValue};
-use crate::state::{Architecture, SavedState};
+use crate::partition::{Register, RegisterValue, Vendor};
+use crate::state::SavedState;
 
 const FILE_HEADER: u64 = 64;
 const PROGRAM_HEADER: u64 = 56;
@@ -23,7 +23,7 @@ const QEMU_CPU_STATE: u32 = 0;
 pub(super) fn head(saved: &SavedState) -> Result<Vec<u8>> {
     let mut notes = Bytes::default();
     for vp in saved.partition().vp_indices() {
-        if saved.architecture(vp)? == Architecture::Armv8 {
+        if saved.partition().vendor() == Vendor::Arm {
             return Err(Error::Unsupported("ELF cores of ARM64 guests are not written; use raw or lime"));
         }
         let registers = Registers { saved, vp };

@@ -334,7 +334,7 @@ impl Register {
     }
 
     /// Its value in the data of its chunk.
-    pub(super) fn read(self, data: &[u8]) -> Option<RegisterValue> {
+    pub(crate) fn read(self, data: &[u8]) -> Option<RegisterValue> {
         let (_, offset, shape) = self.definition()?;
         let data = data.get(offset..)?;
         let u16_at = |at: usize| data.get(at..)?.first_chunk().map(|bytes| u16::from_le_bytes(*bytes));

@@ -4,7 +4,7 @@
 use std::fmt::Write;
 
 use saved_state::memory::PAGE_SIZE;
-use saved_state::{Container, Format, Key, SavedState, Value};
+use saved_state::{Architecture, Container, Format, Key, SavedState, Value};
 use serde_json::{Map, json};
 
 use super::options::FileOptions;
@@ -80,9 +80,12 @@ fn as_text(saved: &SavedState) -> saved_state::Result<String> {
     }
     line("processors", format!("{} ({})", saved.vp_count(), saved.partition().vendor()));
     for vp in saved.partition().vp_indices() {
-        let privilege = if saved.in_kernel_space(vp).unwrap_or(true) { "kernel" } else { "user" };
-        let (architecture, paging) = (saved.architecture(vp)?.name(), saved.paging_mode(vp)?);
-        let vtl = saved.active_vtl(vp)?;
+        let privilege =
+            saved.in_kernel_space(vp).map_or("unknown", |kernel| if kernel { "kernel" } else { "user" });
+        let (vtl, architecture) = (saved.active_vtl(vp)?, saved.architecture(vp).ok());
+        // Some writers leave out the registers that would tell.
+        let architecture = architecture.map_or("unknown architecture", Architecture::name);
+        let paging = saved.paging_mode(vp).map_or("unknown".into(), |mode| mode.to_string());
         line("", format!("VP {vp}: {architecture}, {paging} paging, {privilege} mode, VTL {vtl}"));
     }
     let levels: Vec<String> = vtls(saved.partition().enabled_vtls()).iter().map(u32::to_string).collect();
@@ -111,8 +114,8 @@ fn as_json(saved: &SavedState) -> saved_state::Result<serde_json::Value> {
     for vp in saved.partition().vp_indices() {
         processors.push(json!({
             "index": vp,
-            "architecture": saved.architecture(vp)?.name(),
-            "paging": saved.paging_mode(vp)?.to_string(),
+            "architecture": saved.architecture(vp).ok().map(Architecture::name),
+            "paging": saved.paging_mode(vp).ok().map(|mode| mode.to_string()),
             "kernel": saved.in_kernel_space(vp).ok(),
             "vtl": saved.active_vtl(vp)?,
             "vtls": vtls(saved.partition().enabled_vtls_of(vp)?),

@@ -3,7 +3,7 @@
 
 use std::fmt::Write;
 
-use saved_state::{Architecture, Error, Register, RegisterValue, SavedState};
+use saved_state::{Error, Register, RegisterValue, SavedState, Vendor};
 use serde_json::{Map, Value, json};
 
 use super::options::FileOptions;
@@ -49,7 +49,7 @@ pub(super) fn run(file: &FileOptions, vp: Option<u32>, vtl: Option<u8>) -> Resul
 
 /// The registers that were saved.
 fn registers(saved: &SavedState, vp: u32) -> saved_state::Result<Vec<(Register, RegisterValue)>> {
-    let is_arm = saved.architecture(vp)? == Architecture::Armv8;
+    let is_arm = saved.partition().vendor() == Vendor::Arm;
     let all: Vec<Register> = if is_arm { Register::arm64().collect() } else { Register::x64().collect() };
     let mut found = Vec::new();
     for register in all {
