@@ -3,6 +3,7 @@
 
 use std::fs;
 
+use saved_state::images::{kernel_range, scan};
 use saved_state::memory::{BLOCK_SIZE, Chunk, Encoding};
 use saved_state::write::{Machine, NewValue, Options, bin_and_vsv, vmrs};
 use saved_state::{
@@ -361,6 +362,51 @@ fn a_log_of_our_own_is_replayed() {
     fs::write(written.path(), &file).unwrap();
     assert_eq!(apply_pending_log(written.path()).unwrap(), 3);
     assert!(fs::read(written.path()).unwrap() == expected);
+}
+
+/// A PE file with a debug directory, mapped by a large page; half of another one at the end of what is mapped.
+#[test]
+fn images_are_found() {
+    let mut image = vec![0; 0x2000];
+    image[..2].copy_from_slice(b"MZ");
+    image[0x3C] = 0x80;
+    let mut put = |at: usize, bytes: &[u8]| image[at..at + bytes.len()].copy_from_slice(bytes);
+    put(0x80, b"PE\0\0");
+    put(0x80 + 8, &0x1234_5678_u32.to_le_bytes());
+    put(0x98, &0x20B_u16.to_le_bytes());
+    put(0x98 + 56, &0x0100_0000_u32.to_le_bytes());
+    // Debug directory: one entry at 0x1000, its record at 0x1100.
+    put(0x98 + 112 + 48, &0x1000_u32.to_le_bytes());
+    put(0x98 + 112 + 52, &28_u32.to_le_bytes());
+    put(0x1000 + 12, &2_u32.to_le_bytes());
+    put(0x1000 + 16, &36_u32.to_le_bytes());
+    put(0x1000 + 20, &0x1100_u32.to_le_bytes());
+    put(0x1100, b"RSDS0123456789abcdef\x05\0\0\0kernel.pdb\0");
+    let entries = [(0x1800, 0x2000 | LEAF), (0x2000, 0x3000 | LEAF), (0x3000, 0x20_0000 | LARGE | LEAF)];
+    let mut machine = machine(0x1000, PAE, LONG, 8, &entries);
+    machine.fill(32 << 20, 4096, [0; 8]);
+    let mut saved = open(&machine);
+    let base = 0xFFFF_8000_0012_3000;
+    saved.fix_memory(0, base, &image).unwrap();
+    saved.fix_memory(0, 0xFFFF_8000_001F_F000, &image[..4096]).unwrap();
+    let (first, last) = kernel_range(&saved, 0).unwrap();
+    let found = scan(&saved, 0, first, last).unwrap();
+    assert_eq!(found.stopped_at, None);
+    let [whole, half] = &found.images[..] else { panic!("{found:?}") };
+    assert_eq!((whole.base, whole.size, whole.timestamp), (base, 0x0100_0000, 0x1234_5678));
+    let symbols = whole.symbols.as_ref().unwrap();
+    assert_eq!((symbols.pdb.as_str(), &symbols.guid, symbols.age), ("kernel.pdb", b"0123456789abcdef", 5));
+    assert_eq!((half.base, &half.symbols), (0xFFFF_8000_001F_F000, &None));
+}
+
+/// A page table that leads to itself everywhere maps 256 TiB of the same page.
+#[test]
+fn endless_mappings_end() {
+    let entries: Vec<(usize, u64)> = (0..512).map(|slot| (0x1000 + slot * 8, 0x1000 | LEAF)).collect();
+    let saved = open(&machine(0x1000, PAE, LONG, 8, &entries));
+    let (first, last) = kernel_range(&saved, 0).unwrap();
+    let found = scan(&saved, 0, first, last).unwrap();
+    assert!(found.images.is_empty() && found.stopped_at.is_some_and(|at| at > first));
 }
 
 #[test]

@@ -60,7 +60,7 @@ fn bannered() -> (Machine, [u64; 2]) {
         memory[(gpa - base) as usize..][..text.len()].copy_from_slice(text.as_bytes());
         machine.memory(base, memory);
     }
-    machine.vp().set(Register::RIP, 0x1000);
+    machine.vp().set(Register::RIP, 0x1000).set(Register::EFER, 0);
     machine.keys = vec![
         ("configuration/_x_/text".into(), NewValue::String("Grüße".into())),
         ("configuration/_x_/large".into(), NewValue::Array(vec![7; 9999])),
