@@ -8,6 +8,8 @@ use std::time::Instant;
 
 use clap::Args;
 
+use crate::saved_states;
+
 /// How long the long checks are.
 #[derive(Args)]
 pub(crate) struct Options {
@@ -58,6 +60,9 @@ pub(crate) fn run(repository: &Path, options: &Options) -> Result<(), ChecksFail
         ("advisories".into(), Box::new(advisories)),
         ("address sanitizer".into(), Box::new(address_sanitizer)),
     ];
+    for &(name, check) in saved_states::CHECKS {
+        checks.push((name.into(), Box::new(move |top, _| of_saved_states(top, check))));
+    }
     for target in fuzz_targets(repository) {
         checks.push((format!("fuzz {target}"), Box::new(move |top, options| fuzz(top, options, &target))));
     }
@@ -165,6 +170,17 @@ fn oracle(repository: &Path, _: &Options) -> Outcome {
     match crate::oracle::run(repository, &everything) {
         Ok(()) => Outcome::Passed,
         Err(error) => Outcome::Failed(error.to_string()),
+    }
+}
+
+fn of_saved_states(repository: &Path, check: saved_states::Check) -> Outcome {
+    match check(repository) {
+        Ok(saved_states::Outcome::Passed(found)) => {
+            println!("{found}");
+            Outcome::Passed
+        }
+        Ok(saved_states::Outcome::Skipped(why)) => Outcome::Skipped(why),
+        Ok(saved_states::Outcome::Failed(why)) | Err(why) => Outcome::Failed(why),
     }
 }
 

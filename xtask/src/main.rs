@@ -7,6 +7,7 @@ mod kernels;
 mod long;
 mod machine;
 mod oracle;
+mod saved_states;
 mod soak;
 
 use clap::{Parser, Subcommand};
