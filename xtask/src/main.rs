@@ -2,6 +2,7 @@
 //! Development tasks: `cargo xtask TASK`. Never part of the product. One file a task.
 
 mod inventory;
+mod long;
 mod oracle;
 
 use clap::{Parser, Subcommand};
@@ -29,6 +30,8 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Run the checks that take too long for every change: boots in a row, the oracle, fuzzing, advisories, AddressSanitizer
+    Long(long::Options),
 }
 
 fn main() -> ExitCode {
@@ -38,6 +41,9 @@ fn main() -> ExitCode {
         }
         Task::Oracle { arguments } => {
             oracle::run(&repository(), &arguments).map_err(|error| error.to_string())
+        }
+        Task::Long(options) => {
+            return if long::run(&repository(), &options) { ExitCode::SUCCESS } else { ExitCode::FAILURE };
         }
     };
     match outcome {

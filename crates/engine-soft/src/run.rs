@@ -47,7 +47,7 @@ impl Cpu {
     }
 
     fn run_inside(&mut self, limits: RunLimits) -> Exit {
-        self.budget = 0;
+        self.grant(0);
         self.link_from = std::ptr::null_mut();
         loop {
             let pending = self.shared.pending.load(Ordering::Acquire);
@@ -63,7 +63,7 @@ impl Cpu {
                 if limits.deadline.is_some_and(|deadline| self.clock.now() >= deadline) {
                     return between(ExitReason::Deadline);
                 }
-                self.budget = BUDGET;
+                self.grant(BUDGET);
             }
             if let Some(event) = self.events.pending {
                 self.rewind_completed();
@@ -91,6 +91,18 @@ impl Cpu {
                 }
             }
         }
+    }
+
+    /// Sets the budget.
+    fn grant(&mut self, budget: i64) {
+        self.granted += budget - self.budget;
+        self.budget = budget;
+    }
+
+    /// Instructions executed so far, as [`engine::EngineVp::instructions`] counts them.
+    #[must_use]
+    pub fn instructions(&self) -> u64 {
+        (self.granted - self.budget).unsigned_abs()
     }
 
     /// Has an exception delivered before the next instruction.
@@ -166,6 +178,18 @@ impl Cpu {
         let step = step || !self.page_inside_limit(offset);
         let Some(page) = page else { return self.transient_block(linear) };
         let mode = if step { self.mode().stepping() } else { self.mode() };
+        // Names page and mode; the page's address has 47 bits, of which 12 are zero.
+        let page_name = page.host | u64::from(mode.bits()) | u64::from(self.physical_epoch) << 48;
+        if mode.is_64()
+            && !step
+            && link_from.is_null()
+            && let Some(op) = self.blocks.jumps.find_in_page(self.rip, page_name)
+            && !self.blocks.is_stale(op)
+        {
+            // Known from another address space.
+            self.blocks.jumps.enter(self.rip, self.jump_key, page_name, op);
+            return Ok(op);
+        }
         let place = CodePlace { object: page.object, page: page.page };
         let key = BlockKey { place, offset, mode };
         let op = match self.blocks.find(&key) {
@@ -190,9 +214,9 @@ impl Cpu {
         if !step {
             if link_from.is_null() {
                 if self.mode().is_64() {
-                    self.blocks.jumps.enter(self.rip, self.jump_key, op);
+                    self.blocks.jumps.enter(self.rip, self.jump_key, page_name, op);
                 }
-            } else {
+            } else if self.blocks.is_of_page(link_from, &place) {
                 // SAFETY: the branch is in the arena, which was not cleared since it ran.
                 unsafe { (*link_from).immediate = op.expose_provenance() as u64 };
             }

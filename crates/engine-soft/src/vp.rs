@@ -175,6 +175,10 @@ impl EngineVp for SoftVp {
         }
     }
 
+    fn instructions(&self) -> u64 {
+        self.cpu.instructions()
+    }
+
     fn instruction_bytes(&mut self) -> ([u8; 15], u8) {
         self.cpu.bytes_at_rip()
     }

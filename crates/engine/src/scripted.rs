@@ -358,6 +358,9 @@ impl EngineVp for ScriptedVp {
     fn set_msrs(&mut self, msrs: ModelSpecificRegisters) {
         self.state.msrs = msrs;
     }
+    fn instructions(&self) -> u64 {
+        0
+    }
     fn events(&self) -> EventState {
         self.state.events
     }

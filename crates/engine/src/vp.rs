@@ -84,6 +84,10 @@ pub trait EngineVp: Send {
     /// Forgets translations of guest-virtual addresses.
     fn flush(&mut self, scope: FlushScope<'_>);
 
+    /// Guest instructions executed since the VP was made, for people: a repeated string instruction counts once, and those between the start of a
+    /// block and an exit or exception inside it may be missing. An engine that cannot count says 0.
+    fn instructions(&self) -> u64;
+
     /// Bytes of the instruction that RIP points to, as many as can be read, up to 15.
     fn instruction_bytes(&mut self) -> ([u8; 15], u8);
 

@@ -85,6 +85,8 @@ exit_kinds! {
 /// How often what happened on a VP.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Statistics {
+    /// Guest instructions, as far as the engine counts them.
+    pub(crate) instructions: u64,
     /// By [`ExitKind`].
     exits: [u64; ExitKind::ALL.len()],
     /// By call code: calls, and those that did not succeed.
@@ -104,6 +106,7 @@ pub struct Statistics {
 impl Default for Statistics {
     fn default() -> Self {
         Self {
+            instructions: 0,
             exits: [0; ExitKind::ALL.len()],
             hypercalls: BTreeMap::new(),
             msrs: BTreeMap::new(),
@@ -159,6 +162,7 @@ impl Statistics {
             let counts = self.msrs.entry(number).or_default();
             *counts = (counts.0 + more.0, counts.1 + more.1, counts.2 + more.2);
         }
+        self.instructions += other.instructions;
         self.external_interrupts += other.external_interrupts;
         self.nmis += other.nmis;
         self.direct_timers += other.direct_timers;
@@ -167,6 +171,12 @@ impl Statistics {
         self.synic.messages += other.synic.messages;
         self.synic.event_flags += other.synic.event_flags;
         self.synic.interrupts += other.synic.interrupts;
+    }
+
+    /// Guest instructions executed; 0 if the engine does not count them.
+    #[must_use]
+    pub fn instructions(&self) -> u64 {
+        self.instructions
     }
 
     /// Exits of one kind.
@@ -235,6 +245,7 @@ impl fmt::Display for Statistics {
         let mut line = |count: u64, what: &dyn fmt::Display| {
             if count == 0 { Ok(()) } else { writeln!(f, "{count:>12}  {what}") }
         };
+        line(self.instructions, &"guest instructions")?;
         for &kind in ExitKind::ALL {
             line(self.exits(kind), &format_args!("exits: {}", kind.name()))?;
         }

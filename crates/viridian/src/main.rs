@@ -12,6 +12,7 @@ use std::fs;
 use std::process::ExitCode;
 
 use clap::Parser;
+use clap::error::ErrorKind;
 
 use options::{Command, Options};
 use refusal::Refusal;
@@ -20,6 +21,10 @@ use status::Status;
 fn main() -> ExitCode {
     let options = match Options::try_parse() {
         Ok(options) => options,
+        Err(help) if help.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            eprint!("{help}");
+            return Status::Refused.into();
+        }
         Err(error) if error.use_stderr() => {
             eprintln!("viridian: {}", options::complaint(&error));
             return Status::Refused.into();

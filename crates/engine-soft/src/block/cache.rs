@@ -155,6 +155,23 @@ impl BlockCache {
         self.blocks.get(key).copied()
     }
 
+    /// Whether an operation's block was dropped.
+    pub(crate) fn is_stale(&self, op: *const Op) -> bool {
+        // SAFETY: whatever leads to operations is forgotten before they are freed.
+        std::ptr::fn_addr_eq(unsafe { (*op).handler() }, self.stale)
+    }
+
+    /// Whether an operation is of a block of a page. (The translation of the page that it was found by may have changed since.)
+    pub(crate) fn is_of_page(&self, op: *const Op, place: &CodePlace) -> bool {
+        self.pages.get(place).is_some_and(|page| {
+            let holds = |block: &BlockRecord| {
+                let first = block.first.cast_const();
+                first <= op && op < first.wrapping_add(block.operations)
+            };
+            page.blocks.iter().any(holds)
+        })
+    }
+
     /// Makes room for a block of `operations`; gives whether that worked without dropping anything.
     pub(crate) fn make_room(&mut self, operations: usize) -> bool {
         if self.used + operations <= CHUNK {

@@ -105,6 +105,8 @@ pub struct Cpu {
     pub flags: Flags,
     /// Instructions left until the run loop looks at the clock.
     pub(crate) budget: i64,
+    /// All that `budget` was ever given: less what is left of it, the instructions executed.
+    pub(crate) granted: i64,
     /// RIP of the instruction in slow instructions and between blocks; stale inside fast code.
     pub rip: u64,
     /// RIP of the following instruction, in slow instructions.
@@ -145,6 +147,8 @@ pub struct Cpu {
     pub(crate) context_epoch: u64,
     /// What jumps are remembered for; a value that none has if they may not be.
     pub(crate) jump_key: u64,
+    /// Counts changes of what guest-physical pages are.
+    pub(crate) physical_epoch: u16,
     /// Where to go on after [`Leave::Continue`](crate::block::Leave::Continue).
     pub(crate) resume_at: *const Op,
     /// The branch that led to `rip` and may be linked to what is found there, or null.
@@ -188,6 +192,7 @@ impl Cpu {
             frame: HostFrame::new(),
             flags: Flags::default(),
             budget: 0,
+            granted: 0,
             rip: 0,
             next_rip: 0,
             other_flags: 2,
@@ -212,6 +217,7 @@ impl Cpu {
             clock,
             context_epoch: 0,
             jump_key: u64::MAX,
+            physical_epoch: 0,
             resume_at: std::ptr::null(),
             link_from: std::ptr::null_mut(),
             stop: None,

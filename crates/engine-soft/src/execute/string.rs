@@ -113,7 +113,10 @@ fn run(cpu: &mut Cpu, op: &Op) -> Result<bool, Stop> {
             done
         };
         advance(cpu, RCX, width, done.wrapping_neg());
-        cpu.budget -= 1 + (done * u64::from(size) / 64) as i64;
+        // Work, not instructions: it is taken off both.
+        let work = 1 + (done * u64::from(size) / 64) as i64;
+        cpu.budget -= work;
+        cpu.granted -= work;
         if matches!(kind, StringKind::Compare | StringKind::Scan) {
             let equal = cpu.flags.has(Flags::ZF);
             if equal != (op.extra == Repeat::WhileEqual as u8) {

@@ -119,6 +119,7 @@ impl Vp {
     #[must_use]
     pub fn statistics(&self) -> Option<Statistics> {
         let mut statistics = Statistics::clone(self.statistics.as_deref()?);
+        statistics.instructions = self.engine.instructions();
         let mut state = self.shared().state();
         let vtl = state.vtl(Vtl::VTL0);
         statistics.eoi_assists = vtl.eoi_assist.used();
