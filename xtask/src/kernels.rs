@@ -23,6 +23,12 @@ pub(crate) struct Options {
     boots: u32,
 }
 
+impl Default for Options {
+    fn default() -> Self {
+        Self { only: String::new(), cpus: vec![1, 2, 4], boots: 1 }
+    }
+}
+
 /// What a boot printed, judged.
 fn judge(output: &str, errors: &str, hv: &str, cpus: u32) -> Result<(), String> {
     let complaints = machine::complaints(output);

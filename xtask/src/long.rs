@@ -8,6 +8,8 @@ use std::time::Instant;
 
 use clap::Args;
 
+use crate::machine::Trouble;
+
 use crate::saved_states;
 
 /// How long the long checks are.
@@ -55,6 +57,8 @@ pub(crate) struct ChecksFailed(usize);
 pub(crate) fn run(repository: &Path, options: &Options) -> Result<(), ChecksFailed> {
     let mut checks: Vec<(String, Check)> = vec![
         ("boots".into(), Box::new(boots)),
+        ("kernels".into(), Box::new(kernels)),
+        ("soak".into(), Box::new(soak)),
         ("crash".into(), Box::new(crash)),
         ("oracle".into(), Box::new(oracle)),
         ("advisories".into(), Box::new(advisories)),
@@ -162,6 +166,24 @@ fn boots(repository: &Path, options: &Options) -> Outcome {
         println!("boot {boot} of {}: {:.1} s", options.boots, begun.elapsed().as_secs_f64());
     }
     Outcome::Passed
+}
+
+/// Every stock kernel, with several numbers of VPs; those that cannot be fetched are skipped row by row.
+fn kernels(repository: &Path, _: &Options) -> Outcome {
+    if crate::kernels::run(repository, &crate::kernels::Options::default()) {
+        Outcome::Passed
+    } else {
+        Outcome::Failed("see the table above".to_owned())
+    }
+}
+
+/// Ten minutes of work on two VPs.
+fn soak(repository: &Path, _: &Options) -> Outcome {
+    match crate::soak::run(repository, &crate::soak::Options::default()) {
+        Ok(()) => Outcome::Passed,
+        Err(Trouble::Skipped(why)) => Outcome::Skipped(why),
+        Err(Trouble::Failed(why)) => Outcome::Failed(why),
+    }
 }
 
 /// The host's processor judges the software processor at length.

@@ -22,6 +22,12 @@ pub(crate) struct Options {
     cpus: u32,
 }
 
+impl Default for Options {
+    fn default() -> Self {
+        Self { minutes: 10, cpus: 2 }
+    }
+}
+
 /// How much more memory the command may have at the end than after a quarter of the time: caches of a run are full by then.
 const GROWTH: f64 = 1.05;
 
