@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use engine::{
-    Clock, ControlRegisters, Engine, EngineVp, ExitReason, Gpr, RunLimits, Segment, SegmentName,
+    Clock, ControlRegisters, Engine, EngineVp, Exit, ExitReason, Gpr, RunLimits, Segment, SegmentName,
     TableRegister, XsaveArea,
 };
 use memory::{MemoryObject, Rights, Space, ViewId};
@@ -61,8 +61,10 @@ const TSS: u16 = 0x40;
 /// RSP at the entry of handlers, before the processor's pushes.
 const STACK_TOP: u64 = SYSTEM + (page::STACK + 1) * PAGE;
 
-/// Ticks of the guest's clock after which a run has failed to end.
-const PATIENCE_MILLISECONDS: u64 = 200;
+/// A run that is still under way after this many slices of so many milliseconds does not end. They are many, so that a busy host that gives us no time in
+/// some of them does not count.
+const SLICES: u32 = 10;
+const SLICE_MILLISECONDS: u64 = 20;
 
 const PRESENT: u64 = 1;
 const WRITABLE: u64 = 1 << 1;
@@ -261,6 +263,19 @@ impl Emulated {
         }
     }
 
+    fn run_to_the_end(&mut self) -> Exit {
+        let slice = self.clock.frequency() / 1000 * SLICE_MILLISECONDS;
+        for _ in 1..SLICES {
+            let deadline = Some(self.clock.now() + slice);
+            let exit = self.vp.run(RunLimits { deadline, ..RunLimits::default() });
+            if exit.reason != ExitReason::Deadline {
+                return exit;
+            }
+        }
+        let deadline = Some(self.clock.now() + slice);
+        self.vp.run(RunLimits { deadline, ..RunLimits::default() })
+    }
+
     /// The state in which code was interrupted, and by what: from the frame that the processor pushed, if its handler ran.
     fn interrupted(&self, state: &mut State) -> End {
         let rip = self.vp.rip();
@@ -319,8 +334,7 @@ impl Machine for Emulated {
 
     fn run(&mut self, mode: Mode, state: &State) -> Outcome {
         self.load(mode, state);
-        let deadline = self.clock.now() + self.clock.frequency() / 1000 * PATIENCE_MILLISECONDS;
-        let exit = self.vp.run(RunLimits { deadline: Some(deadline), ..RunLimits::default() });
+        let exit = self.run_to_the_end();
         let mut gprs = [0; 16];
         for (slot, name) in gprs.iter_mut().zip(GPRS) {
             *slot = self.vp.gpr(name);

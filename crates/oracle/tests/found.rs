@@ -151,7 +151,7 @@ fn what_was_found_stays_mended() {
         };
         (case.start)(&mut state);
         let data: [u8; 64] = std::array::from_fn(|index| index as u8 * 3);
-        let mut outcome = |machine: &mut dyn Machine| {
+        let outcome = |machine: &mut dyn Machine| {
             machine.write_data(case.data, &data);
             machine.write_code(CODE, case.code);
             let outcome = machine.run(case.mode, &state);

@@ -7,6 +7,7 @@ mod features;
 mod options;
 mod refusal;
 mod run;
+mod saved_state;
 mod status;
 
 use std::fs;
@@ -46,6 +47,7 @@ fn main() -> ExitCode {
             print!("{pages}");
             Status::Done
         }),
+        Command::SavedState(command) => saved_state::run(&command),
         Command::Tour { write } => fs::write(&write, guest_programs::TOUR)
             .map_err(|source| Refusal::Write { path: write, source })
             .map(|()| Status::Done),

@@ -54,6 +54,12 @@ pub(crate) enum Refusal {
     Unexplained { text: String, near: Vec<&'static str> },
     #[error("cannot write {path}: {source}")]
     Write { path: PathBuf, source: std::io::Error },
+    #[error("{path}: {source}")]
+    SavedState { path: PathBuf, source: saved_state::Error },
+    #[error("{0} of {1} addresses are not mapped")]
+    NotMapped(usize, usize),
+    #[error("{0} is the saved state itself; it would be overwritten")]
+    OntoItself(PathBuf),
 }
 
 fn proposal(near: &[&str]) -> String {

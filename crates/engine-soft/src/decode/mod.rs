@@ -104,7 +104,7 @@ fn is_too_long(cpu: &Cpu, bytes: &[u8]) -> bool {
     }
     let removed = bytes.len() - shorter.len();
     let mut decoder = Decoder::with_ip(bitness(cpu), &shorter, 0, options(cpu));
-    decoder.decode();
+    let _ = decoder.decode();
     decoder.last_error() == DecoderError::NoMoreBytes || decoder.position() + removed > LONGEST
 }
 

@@ -12,7 +12,7 @@ use super::border::{CONTEXT, RUNNING, WATCHED, leave};
 const FAULTS: [libc::c_int; 5] = [libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE, libc::SIGILL, libc::SIGTRAP];
 /// The watch over runs that do not end.
 const WATCH: libc::c_int = libc::SIGALRM;
-/// Nanoseconds between two looks of the watch. A run that it sees twice is ended.
+/// Nanoseconds of the thread's own time between two looks of the watch. A run that it sees twice is ended.
 const WATCH_PERIOD: libc::c_long = 100_000_000;
 const ALTERNATE_STACK: usize = 64 << 10;
 
@@ -70,7 +70,7 @@ fn watch() -> io::Result<libc::timer_t> {
     let schedule = libc::itimerspec { it_interval: period, it_value: period };
     // SAFETY: all pointers are to locals of the right types.
     unsafe {
-        if libc::timer_create(libc::CLOCK_MONOTONIC, &raw mut event, &raw mut timer) != 0
+        if libc::timer_create(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut event, &raw mut timer) != 0
             || libc::timer_settime(timer, 0, &raw const schedule, core::ptr::null_mut()) != 0
         {
             return Err(io::Error::last_os_error());

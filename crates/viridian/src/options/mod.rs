@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::saved_state::SavedStateCommand;
 use enlightenments::enlightenments;
 use hypervisor::Enlightenments;
 use size::memory_size;
@@ -37,6 +38,9 @@ pub(crate) enum Command {
         /// Such as 0x5C, 0x40000021, HvCallPostMessage or AccessVpIndex; with a kind before it if need be: leaf:3, call:2, msr:SINT0, status:5, register:0x90003.
         what: String,
     },
+    /// Read a saved Hyper-V virtual machine: .vmrs, or .bin with .vsv.
+    #[command(subcommand)]
+    SavedState(SavedStateCommand),
     /// Write the built-in tour as a multiboot file, to run it elsewhere.
     Tour {
         /// Where to write it.
@@ -160,6 +164,11 @@ mod tests {
             &["run", "--kernel", "vmlinuz", "--root", "root", "--expect", "-- ok --", "--timeout", "90"],
             &["run", "debian", "--core", "core", "--timeout", "1.5m", "--reboot"],
             &["tour", "--write", "tour.elf"],
+            &["saved-state", "info", "x.vmrs", "--keys", "--json"],
+            &["saved-state", "registers", "x.vmrs", "--vp", "3", "--vtl", "1"],
+            &["saved-state", "memory", "x.vmrs", "--format", "elf-core", "--output", "-"],
+            &["saved-state", "translate", "x.bin", "0xfffff80000000000", "--paging", "long"],
+            &["saved-state", "images", "x.vsv", "--from", "0x80000000"],
             &["features", "--markdown"],
             &["explain", "leaf:3"],
             &["run", "--interactive", "--hv", "all,-stimer,-stimer-direct"],
@@ -188,6 +197,8 @@ mod tests {
             (&["run", "--interactive", "--multiboot", "x"], "--multiboot"),
             (&["run", "debian", "--interactive"], "--interactive"),
             (&["walk"], "walk"),
+            (&["saved-state", "memory", "x.vmrs"], "--output"),
+            (&["saved-state", "translate", "x.vmrs", "12zz"], "12zz"),
         ] {
             let sentence = refused(words);
             assert!(sentence.contains(part), "{words:?}: {sentence}");

@@ -2,6 +2,7 @@
 //! `viridian run`: builds a machine around a partition, loads the guest, runs it, and says how it ended.
 
 mod core_file;
+mod crowd;
 mod ending;
 mod expect;
 mod guest;
@@ -32,6 +33,7 @@ use crate::options::{EngineName, RunOptions};
 use crate::refusal::Refusal;
 use crate::status::Status;
 use core_file::CoreFile;
+use crowd::Crowd;
 use ending::{End, Ending};
 use guest::Guest;
 use rebooting::Resettable;
@@ -123,9 +125,11 @@ fn start(
     time: TscClock,
     ending: &Arc<Ending>,
 ) -> Result<Vec<JoinHandle<Vp>>, Refusal> {
+    let crowd = Arc::new(Crowd::new(vps.len() as u32));
     vps.into_iter()
         .map(|vp| {
-            let thread = VpThread { vp, pc: Arc::clone(pc), time, ending: Arc::clone(ending) };
+            let (pc, ending, crowd) = (Arc::clone(pc), Arc::clone(ending), Arc::clone(&crowd));
+            let thread = VpThread { vp, pc, time, ending, crowd };
             let name = format!("VP {}", thread.vp.index());
             std::thread::Builder::new().name(name).spawn(|| thread.run()).map_err(Refusal::Thread)
         })
