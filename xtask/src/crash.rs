@@ -38,7 +38,8 @@ fn panic_and_read(repository: &Path, core: &Path) -> Outcome {
         return Outcome::Failed(format!("a panic ended with {}", ended.status));
     }
     let console = String::from_utf8_lossy(&ended.stdout).replace('\r', "");
-    let Some(release) = console.lines().skip_while(|line| !line.ends_with("uname -r")).nth(1) else {
+    // What is typed before there is a shell is echoed twice; the prompt tells which one is answered.
+    let Some(release) = console.lines().skip_while(|line| !line.ends_with("# uname -r")).nth(1) else {
         return Outcome::Failed("the guest did not say which kernel it is".into());
     };
     let packaged = || PathBuf::from(format!("/usr/lib/debug/boot/vmlinux-{}", release.trim()));

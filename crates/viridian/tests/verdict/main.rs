@@ -164,7 +164,10 @@ fn the_page_on_ci_names_options_that_exist() {
     let (help, _) = ended(&viridian().args(["run", "--help"]).output().unwrap(), 0);
     let named = |text: &str| -> Vec<String> {
         let words = text.split(|letter: char| !(letter.is_ascii_alphanumeric() || letter == '-'));
-        words.filter(|word| word.starts_with("--") && word.len() > 2).map(str::to_owned).collect()
+        words
+            .filter(|word| word.strip_prefix("--").is_some_and(|name| name.starts_with(char::is_alphabetic)))
+            .map(str::to_owned)
+            .collect()
     };
     let (known, used) = (named(&help), named(&page));
     assert!(used.len() > 10, "{used:?}");
