@@ -8,6 +8,8 @@ use std::time::Instant;
 
 use clap::Args;
 
+use crate::saved_states;
+
 /// How long the long checks are.
 #[derive(Args)]
 pub(crate) struct Options {
@@ -23,7 +25,7 @@ pub(crate) struct Options {
 }
 
 /// How a check went.
-enum Outcome {
+pub(crate) enum Outcome {
     Passed,
     Failed(String),
     Skipped(String),
@@ -41,14 +43,26 @@ impl fmt::Display for Outcome {
 
 type Check = Box<dyn Fn(&Path, &Options) -> Outcome>;
 
-/// Runs the checks on the repository; false if one failed.
-pub(crate) fn run(repository: &Path, options: &Options) -> bool {
+/// Some checks failed, and have said why.
+#[derive(Debug, thiserror::Error)]
+#[error("{0} of the long checks failed")]
+pub(crate) struct ChecksFailed(usize);
+
+/// Runs the checks on the repository.
+///
+/// # Errors
+/// [`ChecksFailed`] if a check failed; one that was skipped did not.
+pub(crate) fn run(repository: &Path, options: &Options) -> Result<(), ChecksFailed> {
     let mut checks: Vec<(String, Check)> = vec![
         ("boots".into(), Box::new(boots)),
+        ("crash".into(), Box::new(crash)),
         ("oracle".into(), Box::new(oracle)),
         ("advisories".into(), Box::new(advisories)),
         ("address sanitizer".into(), Box::new(address_sanitizer)),
     ];
+    for &(name, check) in saved_states::CHECKS {
+        checks.push((name.into(), Box::new(move |top, _| of_saved_states(top, check))));
+    }
     for target in fuzz_targets(repository) {
         checks.push((format!("fuzz {target}"), Box::new(move |top, options| fuzz(top, options, &target))));
     }
@@ -71,7 +85,7 @@ pub(crate) fn run(repository: &Path, options: &Options) -> bool {
         count(|outcome| matches!(outcome, Outcome::Passed)),
         count(|outcome| matches!(outcome, Outcome::Skipped(_)))
     );
-    failed == 0
+    if failed == 0 { Ok(()) } else { Err(ChecksFailed(failed)) }
 }
 
 fn cargo(repository: &Path, arguments: &[&str]) -> Command {
@@ -100,9 +114,20 @@ fn answers(mut command: Command) -> bool {
     command.stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
 }
 
+/// Builds the command as users have it.
+fn build(repository: &Path) -> Outcome {
+    succeed(cargo(repository, &["build", "--quiet", "--release", "--package", "openviridian"]))
+}
+
+/// The core of a panic is read by the crash utility.
+fn crash(repository: &Path, _: &Options) -> Outcome {
+    let built = build(repository);
+    if matches!(built, Outcome::Passed) { crate::crash::check(repository) } else { built }
+}
+
 /// Debian boots to power-off, again and again, without a complaint.
 fn boots(repository: &Path, options: &Options) -> Outcome {
-    let built = succeed(cargo(repository, &["build", "--quiet", "--release", "--package", "openviridian"]));
+    let built = build(repository);
     if !matches!(built, Outcome::Passed) {
         return built;
     }
@@ -141,9 +166,21 @@ fn boots(repository: &Path, options: &Options) -> Outcome {
 
 /// The host's processor judges the software processor at length.
 fn oracle(repository: &Path, _: &Options) -> Outcome {
-    match crate::oracle::run(repository, &[]) {
+    let everything = ["integer", "compatibility", "programs", "vector"].map(str::to_owned);
+    match crate::oracle::run(repository, &everything) {
         Ok(()) => Outcome::Passed,
         Err(error) => Outcome::Failed(error.to_string()),
+    }
+}
+
+fn of_saved_states(repository: &Path, check: saved_states::Check) -> Outcome {
+    match check(repository) {
+        Ok(saved_states::Outcome::Passed(found)) => {
+            println!("{found}");
+            Outcome::Passed
+        }
+        Ok(saved_states::Outcome::Skipped(why)) => Outcome::Skipped(why),
+        Ok(saved_states::Outcome::Failed(why)) | Err(why) => Outcome::Failed(why),
     }
 }
 

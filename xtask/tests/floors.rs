@@ -10,7 +10,7 @@ const FLOORS: &[&[&str]] = &[
     &["hypercall", "engine", "engine-soft"],
     &["hypervisor"],
     &["loader", "vmbus", "machine"],
-    &["oracle", "guest-programs", "viridian"],
+    &["oracle", "guest-programs", "saved-state", "viridian"],
 ];
 
 /// Rooms that may not use even what stands to their left or below, with what they may use.
@@ -31,6 +31,8 @@ const NARROW: &[(&str, &[&str])] = &[
     ("guest-programs", &["tlfs", "x86"]),
     // For development: nothing uses it, and it knows processors only.
     ("oracle", &["memory", "engine", "engine-soft"]),
+    // Saved VMs are files; of the rest only the page walker is of use.
+    ("saved-state", &["x86"]),
 ];
 
 const PREFIX: &str = "openviridian-";

@@ -14,6 +14,11 @@ use crate::{decode, system};
 
 /// Instructions between two looks at the clock.
 const BUDGET: i64 = 8192;
+/// What a PAUSE takes off that beside itself: it makes a processor wait for about as long, and a loop of them is better looked at soon.
+pub(crate) const PAUSE_COST: i64 = 64;
+/// PAUSE instructions between two looks from which on they count as a loop that waits: on average there are fewer than 200 instructions from one to
+/// the next.
+const SPIN_WAIT: u32 = 32;
 
 const fn between(reason: ExitReason) -> Exit {
     Exit { reason, instruction_length: 0, delivering: None }
@@ -64,6 +69,9 @@ impl Cpu {
                     return between(ExitReason::Deadline);
                 }
                 self.grant(BUDGET);
+                if std::mem::take(&mut self.pauses) >= SPIN_WAIT {
+                    return between(ExitReason::SpinWait);
+                }
             }
             if let Some(event) = self.events.pending {
                 self.rewind_completed();

@@ -105,6 +105,7 @@ const fn stands_before_instruction(reason: ExitReason) -> bool {
             | ExitReason::Kicked
             | ExitReason::InterruptWindow
             | ExitReason::NmiWindow
+            | ExitReason::SpinWait
             | ExitReason::TripleFault
     )
 }

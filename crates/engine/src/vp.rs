@@ -69,7 +69,8 @@ pub trait EngineVp: Send {
     /// Has an event delivered before the next instruction. Whoever injects an interrupt has made sure of [`EngineVp::can_take_interrupt`].
     fn inject(&mut self, event: Event);
 
-    /// Whether an external interrupt could be delivered before the next instruction: RFLAGS.IF is set, there is no shadow and no event pending.
+    /// Whether an external interrupt could be delivered before the next instruction: RFLAGS.IF is set, there is no shadow and no event pending,
+    /// and no instruction has begun, by an access that [`Resume::Complete`] answered, that has not ended.
     fn can_take_interrupt(&self) -> bool;
 
     /// Whether an NMI could be delivered before the next instruction.

@@ -64,6 +64,8 @@ exit_kinds! {
     Window = "interrupt window",
     /// HLT.
     Halt = "halt",
+    /// A loop of PAUSE.
+    SpinWait = "spin wait",
     /// IN or OUT.
     Port = "port access",
     /// A register of the local APIC's page.

@@ -2,10 +2,12 @@
 //! The `viridian` command: options, threads and glue. It knows every room and is known by none.
 #![forbid(unsafe_code)]
 
+mod explain;
 mod features;
 mod options;
 mod refusal;
 mod run;
+mod saved_state;
 mod status;
 
 use std::fs;
@@ -41,6 +43,11 @@ fn main() -> ExitCode {
             print!("{}", features::page(markdown));
             Ok(Status::Done)
         }
+        Command::Explain { what } => explain::explain(&what).map(|pages| {
+            print!("{pages}");
+            Status::Done
+        }),
+        Command::SavedState(command) => saved_state::run(&command),
         Command::Tour { write } => fs::write(&write, guest_programs::TOUR)
             .map_err(|source| Refusal::Write { path: write, source })
             .map(|()| Status::Done),

@@ -107,6 +107,8 @@ pub struct Cpu {
     pub(crate) budget: i64,
     /// All that `budget` was ever given: less what is left of it, the instructions executed.
     pub(crate) granted: i64,
+    /// PAUSE instructions since it last did.
+    pub(crate) pauses: u32,
     /// RIP of the instruction in slow instructions and between blocks; stale inside fast code.
     pub rip: u64,
     /// RIP of the following instruction, in slow instructions.
@@ -193,6 +195,7 @@ impl Cpu {
             flags: Flags::default(),
             budget: 0,
             granted: 0,
+            pauses: 0,
             rip: 0,
             next_rip: 0,
             other_flags: 2,

@@ -88,6 +88,26 @@ pub(crate) fn single(cpu: &mut Cpu, bytes: &[u8], offset: u16) -> *const Op {
     cpu.blocks.insert_transient(operations)
 }
 
+/// Whether the bytes, fifteen or more that are no instruction, are none because it would be longer than fifteen: #GP instead of #UD.
+///
+/// iced does not tell the two apart. Only repeated prefixes make an instruction that long, so the same one without the repetitions tells its length.
+fn is_too_long(cpu: &Cpu, bytes: &[u8]) -> bool {
+    const LONGEST: usize = 15;
+    const PREFIXES: [u8; 11] = [0x26, 0x2E, 0x36, 0x3E, 0x64, 0x65, 0x66, 0x67, 0xF0, 0xF2, 0xF3];
+    let prefixes = bytes.iter().take_while(|byte| PREFIXES.contains(byte)).count();
+    let mut shorter: Vec<u8> = Vec::with_capacity(bytes.len());
+    for (index, byte) in bytes.iter().enumerate() {
+        // Of prefixes that are the same, the last counts.
+        if index >= prefixes || !bytes[index + 1..prefixes].contains(byte) {
+            shorter.push(*byte);
+        }
+    }
+    let removed = bytes.len() - shorter.len();
+    let mut decoder = Decoder::with_ip(bitness(cpu), &shorter, 0, options(cpu));
+    let _ = decoder.decode();
+    decoder.last_error() == DecoderError::NoMoreBytes || decoder.position() + removed > LONGEST
+}
+
 /// Whether the bytes are the beginning of an instruction, but not all of it.
 pub(crate) fn needs_more(cpu: &Cpu, bytes: &[u8]) -> bool {
     let mut decoder = Decoder::with_ip(bitness(cpu), bytes, 0, options(cpu));
@@ -122,7 +142,7 @@ fn decode(
                 }
                 break;
             }
-            let too_long = decoder.last_error() == DecoderError::NoMoreBytes;
+            let too_long = is_too_long(cpu, &bytes[start..]);
             let handler = if too_long { execute::too_long } else { execute::undefined };
             operations.push(operands::plain(at, length as u8, handler));
             return Some(u32::from(at) + length as u32);

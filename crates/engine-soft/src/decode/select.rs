@@ -57,6 +57,9 @@ pub(super) fn operation(cpu: &mut Cpu, context: &Context<'_>) -> Made {
         Placement::Stub(_) => stub(cpu, context),
         // The system half has these.
         Placement::State(_) => undefined(context),
+        Placement::Interpreter(_) if instruction.mnemonic() == Mnemonic::Pause => {
+            Made::Operation(plain(context.at, instruction.len() as u8, execute::fast::<execute::Pause>))
+        }
         Placement::Interpreter(_) if is_hint(instruction.mnemonic()) => {
             Made::Operation(plain(context.at, instruction.len() as u8, execute::fast::<execute::Nop>))
         }
@@ -91,7 +94,6 @@ fn is_hint(mnemonic: Mnemonic) -> bool {
         mnemonic,
         M::Nop
             | M::Fnop
-            | M::Pause
             | M::Prefetch
             | M::Prefetchw
             | M::Prefetchnta

@@ -108,3 +108,27 @@ fn no_event_comes_between_a_completed_access_and_the_end_of_its_instruction() {
     assert!(matches!(exit.reason, ExitReason::InterruptWindow | ExitReason::NmiWindow), "{exit:?}");
     assert_eq!(machine.vp.rip(), CODE + 11, "the store is over, the next instruction has not begun");
 }
+
+/// A loop of PAUSE says that it waits; a few of them do not.
+#[test]
+fn a_loop_of_pause_is_a_spin_wait() {
+    let mut machine = Machine::new();
+    machine.load(|a| {
+        let (mut short, mut long) = (a.create_label(), a.create_label());
+        a.mov(ecx, 20).unwrap();
+        a.set_label(&mut short).unwrap();
+        a.pause().unwrap();
+        a.dec(ecx).unwrap();
+        a.jnz(short).unwrap();
+        a.mov(eax, 1).unwrap();
+        a.set_label(&mut long).unwrap();
+        a.pause().unwrap();
+        a.jmp(long).unwrap();
+    });
+    for _ in 0..3 {
+        assert_eq!(machine.run().reason, ExitReason::SpinWait);
+        assert_eq!(machine.vp.gpr(Gpr::Rax), 1);
+    }
+    let limits = RunLimits { deadline: Some(0), ..RunLimits::default() };
+    assert_eq!(machine.vp.run(limits).reason, ExitReason::Deadline, "waiting does not hide a deadline");
+}

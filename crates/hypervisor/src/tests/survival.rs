@@ -117,7 +117,7 @@ fn perform(lab: &mut Lab, vp: usize, act: Act) {
             VpExit::Port(END) => break,
             VpExit::Memory(_) | VpExit::Parameter(_) => lab.vps[vp].retry(),
             VpExit::Idle { .. } => lab.partition.vp(vp as u32).state().run_state = RunState::Running,
-            VpExit::Reset | VpExit::Crash(_) => {}
+            VpExit::Reset | VpExit::Crash(_) | VpExit::SpinWait => {}
             other => panic!("{other:?}"),
         }
     }

@@ -126,6 +126,7 @@ impl Vp {
             return Decision { limits, delivered, expirations, sleep: true };
         }
 
+        let idle = state.run_state == RunState::GuestIdle;
         let mut wakes = false;
         if state.nmi {
             wakes = true;
@@ -135,10 +136,9 @@ impl Vp {
                 delivered = Delivered::Nmi;
             } else {
                 limits.nmi_window = true;
-                wakes = false;
+                wakes = idle;
             }
         }
-        let idle = state.run_state == RunState::GuestIdle;
         let vtl = state.vtl(vtl_index);
         if let Some(pending) = vtl.pending() {
             if self.engine.can_take_interrupt() {
@@ -155,9 +155,10 @@ impl Vp {
                 wakes = true;
             } else {
                 limits.interrupt_window = true;
-                wakes |= idle;
             }
         }
+        // Whoever is idle wants to know of every interrupt, also of one that has to wait for the end of another.
+        wakes |= idle && vtl.is_requested();
         limits.deadline = vtl.deadline(tsc_offset);
         if wakes {
             state.run_state = RunState::Running;

@@ -91,6 +91,10 @@ impl Vp {
                 self.look = true;
                 None
             }
+            ExitReason::SpinWait => {
+                self.trace(TraceEvent::Exit(ExitKind::SpinWait));
+                Some(VpExit::SpinWait)
+            }
             ExitReason::Cpuid { leaf, subleaf } => {
                 self.trace(TraceEvent::Exit(ExitKind::Cpuid));
                 self.cpuid(leaf, subleaf);

@@ -89,15 +89,22 @@ impl VpShared {
 
     /// Makes the VP look at its shared state before it runs on.
     pub(crate) fn notify(&self) {
-        self.attention.store(true, Ordering::SeqCst);
-        let place = self.place.load(Ordering::SeqCst);
-        if place == Place::InGuest as u8 {
-            self.kicker.kick();
-        } else if place == Place::Asleep as u8
+        if self.notify_running() == Place::Asleep as u8
             && let Some(waker) = lock(&self.waker).as_ref()
         {
             waker();
         }
+    }
+
+    /// Makes the VP look at its shared state before it runs guest code, but lets it sleep: for what concerns nothing else. Gives its
+    /// place.
+    pub(crate) fn notify_running(&self) -> u8 {
+        self.attention.store(true, Ordering::SeqCst);
+        let place = self.place.load(Ordering::SeqCst);
+        if place == Place::InGuest as u8 {
+            self.kicker.kick();
+        }
+        place
     }
 
     /// Whether guest code may be running.

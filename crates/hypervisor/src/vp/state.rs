@@ -175,6 +175,11 @@ impl VtlState {
         self.apic.pending()
     }
 
+    /// Whether any interrupt has arrived that is not delivered yet, whatever the priorities and the processor's flags.
+    pub(crate) fn is_requested(&mut self) -> bool {
+        self.pending().is_some() || !self.apic.requested().is_empty()
+    }
+
     /// Hands out the pending vector. If nothing will depend on its EOI, the guest may skip that.
     pub(crate) fn acknowledge(&mut self) -> Option<Acknowledged> {
         self.settle_eoi_assist();

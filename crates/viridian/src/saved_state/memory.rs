@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! `viridian saved-state memory`.
+
+use std::fs::{self, File, Permissions};
+use std::io;
+use std::num::NonZero;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
+use std::thread;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use saved_state::export::{FileSink, Form, Sink, StreamSink, export};
+use saved_state::{Error, SavedState};
+use serde_json::json;
+
+use super::options::{FileOptions, FormName};
+use super::{open, print_json, refused};
+use crate::refusal::Refusal;
+use crate::status::Status;
+
+pub(super) fn run(
+    file: &FileOptions,
+    format: FormName,
+    output: &Path,
+    threads: usize,
+) -> Result<Status, Refusal> {
+    let saved = open(file)?;
+    let form = match format {
+        FormName::Raw => Form::Raw,
+        FormName::ElfCore => Form::ElfCore,
+        FormName::Lime => Form::Lime,
+    };
+    let threads = NonZero::new(threads).or_else(|| thread::available_parallelism().ok());
+    let threads = threads.unwrap_or(NonZero::<usize>::MIN);
+    let write = |sink: &mut dyn Sink, output: &Path| {
+        let bar = ProgressBar::new(saved.memory().raw_size());
+        let style =
+            ProgressStyle::with_template("{wide_bar} {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left");
+        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+        let written = export(&saved, form, threads, sink, &mut |done| bar.set_position(done));
+        bar.finish_and_clear();
+        written.map_err(|error| match error {
+            Error::Write(source) => Refusal::Write { path: output.into(), source },
+            error => refused(&file.file, error),
+        })
+    };
+    if output.as_os_str() == "-" {
+        match write(&mut StreamSink(io::stdout().lock()), Path::new("standard output")) {
+            // A reader that has read enough is no failure.
+            Err(Refusal::Write { source, .. }) if source.kind() == io::ErrorKind::BrokenPipe => {}
+            other => other?,
+        }
+        return Ok(Status::Done);
+    }
+    into_file(&saved, output, &write)?;
+    if file.json {
+        print_json(&json!({ "output": output.display().to_string(), "memory": saved.memory().raw_size() }))?;
+    }
+    Ok(Status::Done)
+}
+
+/// Writes under another name, which becomes the right one when all is written. Devices and pipes are written to as they are.
+fn into_file(
+    saved: &SavedState,
+    output: &Path,
+    write: &dyn Fn(&mut dyn Sink, &Path) -> Result<(), Refusal>,
+) -> Result<(), Refusal> {
+    let refused = |source| Refusal::Write { path: output.into(), source };
+    if let Ok(existing) = fs::metadata(output) {
+        let same = |path: &Path| {
+            fs::metadata(path)
+                .is_ok_and(|input| (input.dev(), input.ino()) == (existing.dev(), existing.ino()))
+        };
+        if saved.files().iter().any(|path| same(path)) {
+            return Err(Refusal::OntoItself(output.into()));
+        }
+        if !existing.is_file() {
+            let device = File::options().write(true).open(output).map_err(refused)?;
+            return write(&mut StreamSink(device), output);
+        }
+    }
+    let folder = output.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    // What the user's umask lets through.
+    let permissions = Permissions::from_mode(0o666);
+    let mut builder = tempfile::Builder::new();
+    let unfinished =
+        builder.prefix(".viridian-").suffix(".part").permissions(permissions).tempfile_in(folder);
+    let unfinished = unfinished.map_err(refused)?;
+    write(&mut FileSink::new(unfinished.as_file().try_clone().map_err(refused)?), output)?;
+    unfinished.persist(output).map(drop).map_err(|error| refused(error.error))
+}

@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! `viridian saved-state` from outside: genuine files give the documented answers, and files of our own come out as other tools read them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use cargo_metadata::MetadataCommand;
+use saved_state::Register;
+use saved_state::write::{Machine, Options, vmrs};
+
+fn viridian(words: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_viridian"));
+    command.arg("saved-state").args(words).output().expect("viridian starts")
+}
+
+fn text(words: &[&str]) -> String {
+    let output = viridian(words);
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{words:?}: {complaint}");
+    String::from_utf8(output.stdout).expect("text")
+}
+
+fn json(words: &[&str]) -> serde_json::Value {
+    serde_json::from_str(&text(words)).expect("JSON")
+}
+
+fn refused(words: &[&str]) -> String {
+    let output = viridian(words);
+    assert_eq!(output.status.code(), Some(70), "{words:?}");
+    String::from_utf8(output.stderr).expect("text")
+}
+
+/// The folder of the genuine files, which the public crate vmsavedstatedump_rs has among its tests.
+fn genuine() -> Option<PathBuf> {
+    let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/../saved-state/Cargo.toml");
+    let metadata = MetadataCommand::new().manifest_path(manifest).exec().ok();
+    let folder = metadata.and_then(|metadata| {
+        let package =
+            metadata.packages.iter().find(|package| package.name.as_str() == "vmsavedstatedump_rs")?;
+        Some(package.manifest_path.parent()?.join("tests").into_std_path_buf())
+    });
+    let folder = folder.filter(|folder| folder.join("test_file.VMRS").is_file());
+    if folder.is_none() {
+        println!("SKIPPED: the crate vmsavedstatedump_rs with the genuine files was not fetched");
+    }
+    folder
+}
+
+#[test]
+fn genuine_files() {
+    let Some(folder) = genuine() else { return };
+    let scratch = tempfile::tempdir().unwrap();
+    for name in ["test_file.VMRS", "test_file.bin", "test_file.vsv"] {
+        let path = folder.join(name);
+        let file = path.to_str().unwrap();
+        let info = json(&["info", file, "--json"]);
+        assert_eq!(info["vp_count"], 4);
+        assert_eq!(info["memory"]["size"], 264_241_152);
+        assert_eq!(info["memory"]["chunks"], serde_json::json!([{ "first_page": 0, "page_count": 64512 }]));
+        assert_eq!(info["processors"][3]["paging"], "32-bit");
+        assert_eq!(info["processors"][3]["architecture"], "x86");
+        assert!(text(&["info", file, "--keys"]).contains("implemented_physical_address_bits = "));
+
+        let registers = json(&["registers", file, "--json"]);
+        for (vp, rcx) in ["0x4", "0x0", "0x0", "0x0"].into_iter().enumerate() {
+            assert_eq!(registers[vp]["registers"]["rcx"], rcx);
+        }
+        assert!(text(&["registers", file, "--vp", "0"]).contains("rcx 0000000000000004"));
+        assert!(refused(&["registers", file, "--vp", "4"]).contains("no virtual processor 4"));
+
+        assert!(refused(&["translate", file, "0xC0FFE"]).contains("1 of 1"));
+        assert!(text(&["translate", file, "0xC0FFE", "--paging", "none"]).contains("0x00000000000c0ffe"));
+        assert_eq!(json(&["images", file, "--json"])["images"], serde_json::json!([]));
+
+        let raw = scratch.path().join("raw");
+        text(&["memory", file, "--output", raw.to_str().unwrap()]);
+        let bytes = fs::read(&raw).unwrap();
+        assert_eq!(bytes.len(), 264_241_152);
+        let words = bytes[0xC0FFE..].as_chunks::<4>().0.iter().map(|word| u32::from_le_bytes(*word));
+        assert!(words.take(3).eq([75_826_887, 1_235_222_542, 3_439_375_364]));
+    }
+}
+
+/// Two pages on both sides of a gap, and a word in each.
+fn with_gap(scratch: &Path) -> PathBuf {
+    let mut machine = Machine::default();
+    for (gpa, word) in [(0, b"lowmemry"), (1 << 32, b"highmemo")] {
+        let mut memory = vec![0; 2 << 20];
+        memory[0x1000..0x1008].copy_from_slice(word);
+        machine.memory(gpa, memory);
+    }
+    machine.vp().set(Register::RIP, 0x1000).set(Register::CR3, 0x5000);
+    machine.vp().set(Register::RIP, 0x1_0000_1000);
+    let path = scratch.join("gap.vmrs");
+    fs::write(&path, vmrs(&machine, &Options::default())).unwrap();
+    path
+}
+
+#[test]
+fn every_form_of_memory() {
+    let scratch = tempfile::tempdir().unwrap();
+    let file = with_gap(scratch.path());
+    let file = file.to_str().unwrap();
+    let out = scratch.path().join("out");
+    let write = |format: &str| {
+        text(&["memory", file, "--format", format, "--output", out.to_str().unwrap(), "--threads", "3"]);
+    };
+    write("raw");
+    use std::os::unix::fs::{FileExt, MetadataExt};
+    let raw = fs::File::open(&out).unwrap();
+    let metadata = raw.metadata().unwrap();
+    assert_eq!(metadata.len(), (1 << 32) + (2 << 20));
+    assert!(metadata.blocks() * 512 < 1 << 20, "gaps and zeros take no room");
+    let mut word = [0; 8];
+    raw.read_exact_at(&mut word, (1 << 32) + 0x1000).unwrap();
+    assert_eq!(&word, b"highmemo");
+
+    write("lime");
+    let lime = fs::read(&out).unwrap();
+    let header = |at: usize| {
+        let number = |at: usize| u64::from_le_bytes(*lime[at..].first_chunk().unwrap());
+        (&lime[at..at + 4], number(at + 8), number(at + 16))
+    };
+    let second = 32 + (2 << 20);
+    assert_eq!(header(0), (&b"EMiL"[..], 0, (2 << 20) - 1));
+    assert_eq!(header(second), (&b"EMiL"[..], 1 << 32, (1 << 32) + (2 << 20) - 1));
+    assert_eq!(lime.len(), 2 * second);
+    assert_eq!(&lime[second + 32 + 0x1000..][..8], b"highmemo");
+    let stream = viridian(&["memory", file, "--format", "lime", "--output", "-"]);
+    assert!(stream.stdout == lime, "standard output gets the same bytes");
+
+    // Nothing unfinished is left, and the saved state cannot be overwritten.
+    let names: Vec<_> =
+        fs::read_dir(scratch.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names.len(), 2, "{names:?}");
+    let before = fs::read(file).unwrap();
+    assert!(refused(&["memory", file, "--output", file]).contains("itself"));
+    assert!(fs::read(file).unwrap() == before);
+    assert!(refused(&["memory", file, "--output", "/no/such/folder/out"]).contains("/no/such/folder/out"));
+}
+
+#[test]
+fn gdb_opens_elf_cores() {
+    if Command::new("gdb").arg("--version").output().is_err() {
+        println!("SKIPPED: gdb is not installed");
+        return;
+    }
+    let scratch = tempfile::tempdir().unwrap();
+    let file = with_gap(scratch.path());
+    let core = scratch.path().join("core");
+    text(&["memory", file.to_str().unwrap(), "--format", "elf-core", "--output", core.to_str().unwrap()]);
+    let open = format!("core-file {}", core.display());
+    let mut gdb = Command::new("gdb");
+    gdb.args(["-nx", "-batch", "-ex", &open]);
+    for command in ["p $pc", "x/s $pc", "thread 2", "p $pc", "x/s $pc"] {
+        gdb.args(["-ex", command]);
+    }
+    let answer = String::from_utf8_lossy(&gdb.output().unwrap().stdout).into_owned();
+    for part in ["0x1000", "\"lowmemry\"", "0x100001000", "\"highmemo\""] {
+        assert!(answer.contains(part), "{part} is missing from:\n{answer}");
+    }
+}
+
+#[test]
+fn damage_is_told_with_the_file() {
+    let scratch = tempfile::tempdir().unwrap();
+    let file = with_gap(scratch.path());
+    let mut bytes = fs::read(&file).unwrap();
+    bytes[0x2010] ^= 1;
+    fs::write(&file, bytes).unwrap();
+    let complaint = refused(&["info", file.to_str().unwrap()]);
+    assert!(complaint.contains("gap.vmrs: damaged file: object entry at offset 0x2008"), "{complaint}");
+    assert!(refused(&["info", "/no/such.vmrs"]).contains("/no/such.vmrs"));
+}
