@@ -97,7 +97,9 @@ fn normal(mode: Mode, undefined: &Undefined, end: End) -> End {
         error_code &= !PRESENT;
     }
     if undefined.order {
+        // Two parts may lie in two pages that are wrong in different ways.
         address = 0;
+        error_code &= !PRESENT;
     }
     End::Exception { vector: 14, error_code, address }
 }

@@ -75,6 +75,7 @@ fn add_prefix(random: &mut Random, form: &OpCodeInfo, bytes: &mut Vec<u8>) -> Op
     if !random.percent(14) || bytes.len() >= 15 {
         return None;
     }
+    let is_far_call = form.mnemonic() == Mnemonic::Call && form.op_kind(0) == OpCodeOperandKind::mem;
     let is_loop = matches!(form.mnemonic(), Mnemonic::Loop | Mnemonic::Loope | Mnemonic::Loopne);
     let prefix = match random.below(10) {
         0..4 => random.pick(&[0x26, 0x2E, 0x36, 0x3E]),
@@ -84,8 +85,8 @@ fn add_prefix(random: &mut Random, form: &OpCodeInfo, bytes: &mut Vec<u8>) -> Op
         7 => 0xF0,
         // AMD's processors take F2 and F3 before LOOPE and LOOPNE for a change of condition, which no manual tells.
         8 if !is_loop => random.pick(&[0xF2, 0xF3]),
-        // A REX prefix that does not stand last counts for nothing.
-        _ if form.mode64() => 0x40 | random.below(16) as u8,
+        // A REX prefix that does not stand last counts for nothing. (With REX.W a far call of AMD's processors pushes 64 bits, but its pointer keeps its size.)
+        _ if form.mode64() && !is_far_call => 0x40 | random.below(16) as u8,
         _ => 0x3E,
     };
     bytes.insert(0, prefix);

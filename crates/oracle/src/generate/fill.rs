@@ -393,6 +393,13 @@ impl Filler<'_> {
                 low
             }
             Mnemonic::Lds | Mnemonic::Les | Mnemonic::Lfs | Mnemonic::Lgs | Mnemonic::Lss => return,
+            Mnemonic::Fxrstor | Mnemonic::Fxrstor64 => {
+                // As LDMXCSR; mostly without reserved bits, which would be #GP.
+                let reserved = if self.random.percent(20) { !0xFFFF & !(1 << 17) } else { 0 };
+                let mxcsr = self.random.edge() & (0xFFFF | reserved);
+                self.poke(address.wrapping_add(24), &mxcsr.to_le_bytes()[..4]);
+                return;
+            }
             // Without the mode for misaligned operands, which not every processor has.
             Mnemonic::Ldmxcsr => self.random.edge() & !(1 << 17),
             _ if self.random.percent(60) => self.random.edge(),

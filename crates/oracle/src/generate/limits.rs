@@ -153,6 +153,12 @@ fn is_only_half_canonical(instruction: &Instruction, state: &State) -> bool {
                 | K::MemorySegRDI
         )
     };
+    // Bit offsets move the offset.
+    if is_bit_test(instruction)
+        && register_value(state, instruction.op1_register()).is_some_and(|bits| bits >> 40 != 0)
+    {
+        return true;
+    }
     let flat = State { fs_base: 0, gs_base: 0, ..state.clone() };
     (0..instruction.op_count())
         .find(|&index| in_segment(instruction.op_kind(index)))
