@@ -441,7 +441,10 @@ fn unknown_chunks_and_keys_are_passed_over() {
     assert_eq!(container.read_array(big, 5000).unwrap(), [9; 5000]);
     assert!(matches!(container.read_array(big, 4999), Err(Error::TooLarge { .. })));
     let mut paths = Vec::new();
-    container.walk(&mut |path, _| paths.push(path.to_owned()));
+    container.walk(&mut |path, key| {
+        assert_eq!(container.find(path), Some(key), "{path}");
+        paths.push(path.to_owned());
+    });
     assert!(paths.is_sorted() && paths.contains(&"/savedstate/RamBlock0".into()), "{paths:?}");
 }
 
