@@ -1,8 +1,14 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Development tasks: `cargo xtask TASK`. Never part of the product. One file a task.
 
+mod crash;
 mod inventory;
+mod kernels;
 mod long;
+mod machine;
+mod oracle;
+mod saved_states;
+mod soak;
 
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
@@ -23,20 +29,36 @@ enum Task {
         /// Folder that holds the tables (hypercalls.tsv, msrs.tsv ...)
         path: PathBuf,
     },
-    /// Checks that take long or need tools from outside
-    Long {
-        /// Only those with this in their name
-        #[arg(default_value = "")]
-        filter: String,
+    /// Run the checks that take too long for every change: boots in a row, the oracle, fuzzing, advisories, AddressSanitizer
+    Long(long::Options),
+    /// Compare the software processor with this host's processor: the long run of docs/oracle.md
+    Oracle {
+        /// Arguments for the oracle; `--help` tells which
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
     },
+    /// Boot every stock kernel of Debian with several numbers of VPs, with and without Hyper-V, and print a table
+    Kernels(kernels::Options),
+    /// Keep a guest busy with processes, pipes, compression and signals for minutes, and watch its memory
+    Soak(soak::Options),
 }
 
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().task {
-        Task::Long { filter } => {
-            return if long::run(&repository(), &filter) { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+        Task::Inventory { path } => {
+            inventory::run(&path, &repository().join("tests/inventory")).map_err(|error| error.to_string())
         }
-        Task::Inventory { path } => inventory::run(&path, &repository().join("tests/inventory")),
+        Task::Oracle { arguments } => {
+            oracle::run(&repository(), &arguments).map_err(|error| error.to_string())
+        }
+        Task::Long(options) => long::run(&repository(), &options).map_err(|error| error.to_string()),
+        Task::Kernels(options) => {
+            return if kernels::run(&repository(), &options) { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+        }
+        Task::Soak(options) => soak::run(&repository(), &options).map_err(|trouble| match trouble {
+            machine::Trouble::Skipped(why) => format!("SKIPPED: {why}"),
+            machine::Trouble::Failed(why) => why,
+        }),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -10,7 +10,7 @@ const FLOORS: &[&[&str]] = &[
     &["hypercall", "engine", "engine-soft"],
     &["hypervisor"],
     &["loader", "vmbus", "machine"],
-    &["guest-programs", "saved-state", "viridian"],
+    &["oracle", "guest-programs", "saved-state", "viridian"],
 ];
 
 /// Rooms that may not use even what stands to their left or below, with what they may use.
@@ -29,6 +29,8 @@ const NARROW: &[(&str, &[&str])] = &[
     // What is put into a guest is made from files alone.
     ("loader", &["tlfs", "x86", "memory"]),
     ("guest-programs", &["tlfs", "x86"]),
+    // For development: nothing uses it, and it knows processors only.
+    ("oracle", &["memory", "engine", "engine-soft"]),
     // Saved VMs are files; of the rest only the page walker is of use.
     ("saved-state", &["x86"]),
 ];

@@ -44,6 +44,20 @@
 //!
 //! Flags are always exact: they are kept in the form that the host's own LAHF and SETO give ([`cpu::Flags`]).
 
+//!
+//! # Speed
+//!
+//! Handlers chain by tail position (`execute` says what keeps the compiler making jumps of these calls); an instruction that hits the TLB calls nothing.
+//! Comparisons are fused with the branches behind them, branches inside a page are linked, others go by a jump cache, and REP MOVS and STOS are the host's own.
+//!
+//! # What it does not do
+//!
+//! * Task switches through task gates and TSS descriptors, which no 64-bit system uses: the run ends with `Unsupported`.
+//! * A locked access across two pages is two accesses.
+//! * Code in memory that a host program lends is decoded at each execution, since it may change unnoticed.
+//! * Global translations do not survive a load of CR3: they are found again.
+//! * Exceptions do not raise exits ([`engine::Capabilities::exception_exits`] is false).
+
 mod block;
 pub mod cpu;
 mod decode;

@@ -14,6 +14,11 @@ use crate::{decode, system};
 
 /// Instructions between two looks at the clock.
 const BUDGET: i64 = 8192;
+/// What a PAUSE takes off that beside itself: it makes a processor wait for about as long, and a loop of them is better looked at soon.
+pub(crate) const PAUSE_COST: i64 = 64;
+/// PAUSE instructions between two looks from which on they count as a loop that waits: on average there are fewer than 200 instructions from one to
+/// the next.
+const SPIN_WAIT: u32 = 32;
 
 const fn between(reason: ExitReason) -> Exit {
     Exit { reason, instruction_length: 0, delivering: None }
@@ -23,13 +28,19 @@ impl Cpu {
     /// Whether an external interrupt could be delivered before the next instruction.
     #[must_use]
     pub fn can_take_interrupt(&self) -> bool {
-        self.rflags() & rflags::IF != 0 && !self.events.interrupt_shadow && self.events.pending.is_none()
+        self.rflags() & rflags::IF != 0 && !self.events.interrupt_shadow && self.is_between_instructions()
     }
 
     /// Whether an NMI could be delivered before the next instruction.
     #[must_use]
     pub fn can_take_nmi(&self) -> bool {
-        !self.events.nmi_blocked && !self.events.interrupt_shadow && self.events.pending.is_none()
+        !self.events.nmi_blocked && !self.events.interrupt_shadow && self.is_between_instructions()
+    }
+
+    /// Whether nothing is being delivered, and no instruction waits to go on with an access that was completed: an event
+    /// before such an instruction would have its access done a second time after the event.
+    fn is_between_instructions(&self) -> bool {
+        self.events.pending.is_none() && !self.has_completed()
     }
 
     /// Runs until something happens.
@@ -41,7 +52,7 @@ impl Cpu {
     }
 
     fn run_inside(&mut self, limits: RunLimits) -> Exit {
-        self.budget = 0;
+        self.grant(0);
         self.link_from = std::ptr::null_mut();
         loop {
             let pending = self.shared.pending.load(Ordering::Acquire);
@@ -57,7 +68,10 @@ impl Cpu {
                 if limits.deadline.is_some_and(|deadline| self.clock.now() >= deadline) {
                     return between(ExitReason::Deadline);
                 }
-                self.budget = BUDGET;
+                self.grant(BUDGET);
+                if std::mem::take(&mut self.pauses) >= SPIN_WAIT {
+                    return between(ExitReason::SpinWait);
+                }
             }
             if let Some(event) = self.events.pending {
                 self.rewind_completed();
@@ -87,6 +101,18 @@ impl Cpu {
         }
     }
 
+    /// Sets the budget.
+    fn grant(&mut self, budget: i64) {
+        self.granted += budget - self.budget;
+        self.budget = budget;
+    }
+
+    /// Instructions executed so far, as [`engine::EngineVp::instructions`] counts them.
+    #[must_use]
+    pub fn instructions(&self) -> u64 {
+        (self.granted - self.budget).unsigned_abs()
+    }
+
     /// Has an exception delivered before the next instruction.
     pub(crate) fn raise(&mut self, raised: Raised) {
         self.events.pending = Some(raised.event());
@@ -98,7 +124,7 @@ impl Cpu {
         loop {
             // SAFETY: `op` was found for the current mode, or is where a handler of such a block wants to go on; blocks are
             // freed only by `find_block`.
-            let leave = unsafe { ((*op).handler)(self, op) };
+            let leave = unsafe { (*op).handler()(self, op) };
             match leave {
                 Leave::Continue => op = self.resume_at,
                 Leave::LookUp => return Ok(()),
@@ -140,7 +166,7 @@ impl Cpu {
         let mut op = self.find_block(true)?;
         loop {
             // SAFETY: as in `run_chain`.
-            match unsafe { ((*op).handler)(self, op) } {
+            match unsafe { (*op).handler()(self, op) } {
                 Leave::Continue => op = self.resume_at,
                 Leave::LookUp => return Ok(()),
                 Leave::Stop => return Err(self.stop.take().expect("a handler that stops says why")),
@@ -160,6 +186,18 @@ impl Cpu {
         let step = step || !self.page_inside_limit(offset);
         let Some(page) = page else { return self.transient_block(linear) };
         let mode = if step { self.mode().stepping() } else { self.mode() };
+        // Names page and mode; the page's address has 47 bits, of which 12 are zero.
+        let page_name = page.host | u64::from(mode.bits()) | u64::from(self.physical_epoch) << 48;
+        if mode.is_64()
+            && !step
+            && link_from.is_null()
+            && let Some(op) = self.blocks.jumps.find_in_page(self.rip, page_name)
+            && !self.blocks.is_stale(op)
+        {
+            // Known from another address space.
+            self.blocks.jumps.enter(self.rip, self.jump_key, page_name, op);
+            return Ok(op);
+        }
         let place = CodePlace { object: page.object, page: page.page };
         let key = BlockKey { place, offset, mode };
         let op = match self.blocks.find(&key) {
@@ -169,7 +207,12 @@ impl Cpu {
                     self.clear_blocks();
                     return self.find_block(step);
                 }
+                let epoch = self.context_epoch;
                 self.claim_code_page(page);
+                if epoch != self.context_epoch {
+                    // Notices were served on the way: the page may be another now, or gone.
+                    return self.find_block(step);
+                }
                 match decode::block(self, page.host, key) {
                     Some(op) => op,
                     None => return self.transient_block(linear),
@@ -179,9 +222,9 @@ impl Cpu {
         if !step {
             if link_from.is_null() {
                 if self.mode().is_64() {
-                    self.blocks.jumps.enter(self.rip, self.jump_key, op);
+                    self.blocks.jumps.enter(self.rip, self.jump_key, page_name, op);
                 }
-            } else {
+            } else if self.blocks.is_of_page(link_from, &place) {
                 // SAFETY: the branch is in the arena, which was not cleared since it ran.
                 unsafe { (*link_from).immediate = op.expose_provenance() as u64 };
             }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What processors share: the word that ends a chain, notices to each other, and the pages that hold code of any of them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 
@@ -93,7 +93,7 @@ pub(crate) struct Registry {
     vps: RwLock<Vec<Weak<VpShared>>>,
     code_pages: Mutex<HashMap<CodePlace, CodeUse>>,
     /// Objects of which stores are told to us.
-    known_objects: Mutex<Vec<ObjectId>>,
+    known_objects: Mutex<HashSet<ObjectId>>,
 }
 
 impl Registry {
@@ -121,8 +121,7 @@ impl Registry {
     ) {
         {
             let mut known = lock(&self.known_objects);
-            if !known.contains(&place.object) {
-                known.push(place.object);
+            if known.insert(place.object) {
                 let watcher: Arc<dyn StoreWatcher> = self.clone();
                 object.add_watcher(Arc::downgrade(&watcher));
             }

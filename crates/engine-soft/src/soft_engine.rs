@@ -29,11 +29,12 @@ impl SoftEngine {
     /// An engine with processors of a model.
     #[must_use]
     pub fn new(model: Model) -> Self {
-        Self {
-            model: Arc::new(model),
-            registry: Arc::default(),
-            chunks: Arc::new(ChunkBudget::new(BLOCK_BYTES)),
-        }
+        Self::with_block_bytes(model, BLOCK_BYTES)
+    }
+
+    /// An engine whose processors together keep about so many bytes of decoded blocks.
+    pub(crate) fn with_block_bytes(model: Model, bytes: usize) -> Self {
+        Self { model: Arc::new(model), registry: Arc::default(), chunks: Arc::new(ChunkBudget::new(bytes)) }
     }
 }
 
@@ -100,6 +101,7 @@ impl VpGroup for SoftGroup {
         let parts = Parts {
             chunks: Arc::clone(&self.chunks),
             offered: self.model.extensions(),
+            vendor: self.model.vendor(),
             efer_optional: self.model.efer_optional(),
             shared: Arc::clone(&shared),
             registry: Arc::clone(&self.registry),

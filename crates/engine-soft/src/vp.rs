@@ -105,6 +105,7 @@ const fn stands_before_instruction(reason: ExitReason) -> bool {
             | ExitReason::Kicked
             | ExitReason::InterruptWindow
             | ExitReason::NmiWindow
+            | ExitReason::SpinWait
             | ExitReason::TripleFault
     )
 }
@@ -173,6 +174,10 @@ impl EngineVp for SoftVp {
             }
             _ => self.cpu.flush_all(),
         }
+    }
+
+    fn instructions(&self) -> u64 {
+        self.cpu.instructions()
     }
 
     fn instruction_bytes(&mut self) -> ([u8; 15], u8) {

@@ -23,6 +23,9 @@ pub enum ExitReason {
     InterruptWindow,
     /// A non-maskable interrupt can now be injected, as asked. Between two instructions.
     NmiWindow,
+    /// The guest waits in a loop of PAUSE instructions, perhaps for another VP: that one may have better use for the host's processor. Between two
+    /// instructions. An engine need not notice.
+    SpinWait,
     /// HLT. `Advance` moves past it.
     Halt,
     /// IN, OUT, INS or OUTS: one element. `Complete` gives the value read, or says that it was written.

@@ -157,6 +157,7 @@ const fn stands_before_instruction(reason: ExitReason) -> bool {
             | ExitReason::Kicked
             | ExitReason::InterruptWindow
             | ExitReason::NmiWindow
+            | ExitReason::SpinWait
             | ExitReason::TripleFault
     )
 }
@@ -357,6 +358,9 @@ impl EngineVp for ScriptedVp {
     }
     fn set_msrs(&mut self, msrs: ModelSpecificRegisters) {
         self.state.msrs = msrs;
+    }
+    fn instructions(&self) -> u64 {
+        0
     }
     fn events(&self) -> EventState {
         self.state.events

@@ -69,7 +69,8 @@ pub trait EngineVp: Send {
     /// Has an event delivered before the next instruction. Whoever injects an interrupt has made sure of [`EngineVp::can_take_interrupt`].
     fn inject(&mut self, event: Event);
 
-    /// Whether an external interrupt could be delivered before the next instruction: RFLAGS.IF is set, there is no shadow and no event pending.
+    /// Whether an external interrupt could be delivered before the next instruction: RFLAGS.IF is set, there is no shadow and no event pending,
+    /// and no instruction has begun, by an access that [`Resume::Complete`] answered, that has not ended.
     fn can_take_interrupt(&self) -> bool;
 
     /// Whether an NMI could be delivered before the next instruction.
@@ -83,6 +84,10 @@ pub trait EngineVp: Send {
 
     /// Forgets translations of guest-virtual addresses.
     fn flush(&mut self, scope: FlushScope<'_>);
+
+    /// Guest instructions executed since the VP was made, for people: a repeated string instruction counts once, and those between the start of a
+    /// block and an exit or exception inside it may be missing. An engine that cannot count says 0.
+    fn instructions(&self) -> u64;
 
     /// Bytes of the instruction that RIP points to, as many as can be read, up to 15.
     fn instruction_bytes(&mut self) -> ([u8; 15], u8);

@@ -19,6 +19,9 @@ pub struct GuestProgram {
 /// The tour: discovers the Hyper-V interface, uses what is offered, and prints what it finds.
 pub const TOUR: &[u8] = include_bytes!(env!("GUEST_PROGRAM_TOUR"));
 
+/// The interface at a prompt: each command does what a guest can do, and shows the answer decoded.
+pub const INTERACTIVE: &[u8] = include_bytes!(env!("GUEST_PROGRAM_INTERACTIVE"));
+
 /// Checks of the processor's privileged behaviour; needs no hypervisor interface.
 pub const PROCESSOR: &[u8] = include_bytes!(env!("GUEST_PROGRAM_PROCESSOR"));
 
@@ -29,6 +32,7 @@ pub const ALL: &[GuestProgram] = &[
         purpose: "a tour of the Hyper-V interface, printed by a real guest",
         image: TOUR,
     },
+    GuestProgram { name: "interactive", purpose: "the Hyper-V interface at a prompt", image: INTERACTIVE },
     GuestProgram {
         name: "processor",
         purpose: "checks of the processor's privileged behaviour",

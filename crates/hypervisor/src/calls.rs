@@ -48,13 +48,19 @@ impl Vp {
             xmm_fast_output: offer.features.xmm_fast_output(),
             physical_address_width: partition.space().address_bits() as u8,
         };
-        let mut calls = Calls { partition, index: self.index, vtl: self.active_vtl, flushes_self: false };
+        let mut calls = Calls {
+            partition,
+            index: self.index,
+            vtl: self.active_vtl,
+            flushes_self: false,
+            spin_wait: false,
+        };
         let mut registers = CallRegisters(&mut *self.engine);
         let mut memory = CallMemory { space: partition.space(), view: view_of(self.active_vtl) };
         let control = registers.control_word();
         let outcome =
             hypercall::dispatch::<Guest, _, _, _>(&mut calls, &offered, &mut registers, &mut memory);
-        let flushes_self = calls.flushes_self;
+        let (flushes_self, spin_wait) = (calls.flushes_self, calls.spin_wait);
         if flushes_self || outcome == Outcome::Continue {
             // A flush of its own comes before guest code goes on, and interrupts before a call does.
             self.look_again();
@@ -76,7 +82,7 @@ impl Vp {
             }
         };
         self.trace(TraceEvent::Hypercall(control.call_code(), result.status()));
-        None
+        spin_wait.then_some(VpExit::SpinWait)
     }
 }
 
@@ -175,6 +181,8 @@ struct Calls<'a> {
     vtl: Vtl,
     /// A flush was left for the caller itself.
     flushes_self: bool,
+    /// The caller waits for another VP.
+    spin_wait: bool,
 }
 
 /// Which VPs a flush means.
@@ -377,8 +385,9 @@ impl HandleSimple<SendSyntheticClusterIpiEx> for Calls<'_> {
 }
 
 impl HandleSimple<NotifyLongSpinWait> for Calls<'_> {
-    /// A hint, which nothing here can use: VPs are threads that the host schedules (TLFS 14.5.1).
+    /// A hint for whoever schedules VPs: the host (TLFS 14.5.1).
     fn handle(&mut self, _: &NotifyLongSpinWaitInput) -> Done {
+        self.spin_wait = true;
         Ok(())
     }
 }

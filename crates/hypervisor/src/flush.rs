@@ -22,7 +22,8 @@ impl Partition {
             if index == caller {
                 caller_too = true;
             } else {
-                self.vp(index).notify();
+                // Whoever sleeps has no use for translations: it is not woken to forget them.
+                self.vp(index).notify_running();
             }
         }
         for index in targets.iter(self.vp_count()).filter(|&index| index != caller) {

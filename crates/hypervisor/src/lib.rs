@@ -31,6 +31,9 @@ mod synthetic_timer;
 mod trace;
 mod vp;
 
+#[cfg(test)]
+mod tests;
+
 pub use calls::served_calls;
 pub use crash::CrashReport;
 pub use enlightenment::{Enlightenment, Enlightenments, Offer};

@@ -357,7 +357,7 @@ impl Partition {
     /// Creates a port.
     ///
     /// # Errors
-    /// If the event flags of the port do not exist.
+    /// If the event flags of the port, or the VTL of its target, do not exist.
     pub fn create_port(&self, kind: PortKind, owner: PortOwner) -> Result<Arc<Port>, PortError> {
         self.ports.create(kind, owner)
     }

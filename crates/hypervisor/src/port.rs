@@ -15,6 +15,7 @@ use tlfs::vsm::Vtl;
 
 use crate::partition::Partition;
 use crate::synic::{Buffer, Message, SintIndex};
+use crate::vp::state::VTL_COUNT;
 
 /// A host's end of a port. It is called on the thread of the VP that sent, which runs on when it returns; it must not block.
 pub trait PortHandler: Send + Sync {
@@ -201,6 +202,9 @@ pub enum PortError {
     /// The id is taken, or has more than 24 bits.
     #[error("connection {0:#x} exists already or has more than 24 bits; choose a free one")]
     ConnectionId(u32),
+    /// The target's VTL does not exist.
+    #[error("VTL {0} does not exist in this partition; use VTL 0")]
+    Vtl(u8),
     /// The flags of an event port reach past the last flag of a SINT.
     #[error("{flag_count} event flags from {base_flag} on reach past flag 2047")]
     EventFlags {
@@ -229,6 +233,11 @@ impl Ports {
             && usize::from(base_flag) + usize::from(flag_count) > EVENT_FLAGS_COUNT
         {
             return Err(PortError::EventFlags { base_flag, flag_count });
+        }
+        if let PortOwner::Guest(target) = &owner
+            && usize::from(target.vtl.0) >= VTL_COUNT
+        {
+            return Err(PortError::Vtl(target.vtl.0));
         }
         let mut tables = self.tables.write().unwrap_or_else(PoisonError::into_inner);
         tables.last_port += 1;

@@ -94,6 +94,17 @@ const MESSAGE_PENDING: u32 = 1 << 8;
 /// Where a timer message's DeliveryTime lies in its payload.
 const TIMER_DELIVERY_TIME: usize = 16;
 
+/// What has happened in a SynIC.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct SynicCounts {
+    /// Messages that reached a slot.
+    pub(crate) messages: u64,
+    /// Event flags that were set.
+    pub(crate) event_flags: u64,
+    /// Interrupts that sources requested.
+    pub(crate) interrupts: u64,
+}
+
 /// A SynIC.
 #[derive(Debug)]
 pub(crate) struct Synic {
@@ -105,8 +116,7 @@ pub(crate) struct Synic {
     event_flags_page: Page,
     queues: [VecDeque<Queued>; SINT_COUNT],
     queued: usize,
-    /// Messages that reached a slot and event flags that were set, since creation.
-    delivered: (u64, u64),
+    counts: SynicCounts,
 }
 
 impl Synic {
@@ -123,7 +133,7 @@ impl Synic {
             event_flags_page,
             queues: Default::default(),
             queued: 0,
-            delivered: (0, 0),
+            counts: SynicCounts::default(),
         }
     }
 
@@ -134,9 +144,9 @@ impl Synic {
                 buffers.release();
             }
         }
-        let delivered = self.delivered;
+        let counts = self.counts;
         *self = Self::new(self.message_page.clone(), self.event_flags_page.clone());
-        self.delivered = delivered;
+        self.counts = counts;
     }
 
     pub(crate) fn scontrol(&self) -> Scontrol {
@@ -176,9 +186,14 @@ impl Synic {
         self.scontrol.enable() && self.simp.enable()
     }
 
-    /// How many messages reached a slot and how many event flags were set.
-    pub(crate) fn delivered(&self) -> (u64, u64) {
-        self.delivered
+    /// What has happened since creation.
+    pub(crate) fn counts(&self) -> SynicCounts {
+        self.counts
+    }
+
+    /// After a source's interrupt was requested.
+    pub(crate) fn count_interrupt(&mut self) {
+        self.counts.interrupts += 1;
     }
 
     /// Messages that wait for a slot.
@@ -224,7 +239,7 @@ impl Synic {
         }
         let Some(Queued { mut message, buffer }) = queue.pop_front() else { return nothing };
         self.queued -= 1;
-        self.delivered.0 += 1;
+        self.counts.messages += 1;
         let more = !queue.is_empty();
         let timer = match buffer {
             Buffer::Port(buffers) => {
@@ -266,7 +281,7 @@ impl Synic {
         if before & bit != 0 {
             return Ok(None);
         }
-        self.delivered.1 += 1;
+        self.counts.event_flags += 1;
         Ok(self.interrupt(index))
     }
 }

@@ -7,6 +7,8 @@ use std::fmt;
 use tlfs::HvStatus;
 use tlfs::hypercall::CallCode;
 
+use crate::synic::SynicCounts;
+
 /// Something that a guest did, or that was done to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TraceEvent {
@@ -62,6 +64,8 @@ exit_kinds! {
     Window = "interrupt window",
     /// HLT.
     Halt = "halt",
+    /// A loop of PAUSE.
+    SpinWait = "spin wait",
     /// IN or OUT.
     Port = "port access",
     /// A register of the local APIC's page.
@@ -83,6 +87,8 @@ exit_kinds! {
 /// How often what happened on a VP.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Statistics {
+    /// Guest instructions, as far as the engine counts them.
+    pub(crate) instructions: u64,
     /// By [`ExitKind`].
     exits: [u64; ExitKind::ALL.len()],
     /// By call code: calls, and those that did not succeed.
@@ -96,15 +102,13 @@ pub struct Statistics {
     timer_messages: u64,
     /// Interrupts that the guest ended through the VP assist page.
     pub(crate) eoi_assists: u64,
-    /// Messages that reached a slot of the SynIC.
-    pub(crate) messages: u64,
-    /// Event flags that were set.
-    pub(crate) event_flags: u64,
+    pub(crate) synic: SynicCounts,
 }
 
 impl Default for Statistics {
     fn default() -> Self {
         Self {
+            instructions: 0,
             exits: [0; ExitKind::ALL.len()],
             hypercalls: BTreeMap::new(),
             msrs: BTreeMap::new(),
@@ -114,8 +118,7 @@ impl Default for Statistics {
             direct_timers: 0,
             timer_messages: 0,
             eoi_assists: 0,
-            messages: 0,
-            event_flags: 0,
+            synic: SynicCounts::default(),
         }
     }
 }
@@ -161,13 +164,21 @@ impl Statistics {
             let counts = self.msrs.entry(number).or_default();
             *counts = (counts.0 + more.0, counts.1 + more.1, counts.2 + more.2);
         }
+        self.instructions += other.instructions;
         self.external_interrupts += other.external_interrupts;
         self.nmis += other.nmis;
         self.direct_timers += other.direct_timers;
         self.timer_messages += other.timer_messages;
         self.eoi_assists += other.eoi_assists;
-        self.messages += other.messages;
-        self.event_flags += other.event_flags;
+        self.synic.messages += other.synic.messages;
+        self.synic.event_flags += other.synic.event_flags;
+        self.synic.interrupts += other.synic.interrupts;
+    }
+
+    /// Guest instructions executed; 0 if the engine does not count them.
+    #[must_use]
+    pub fn instructions(&self) -> u64 {
+        self.instructions
     }
 
     /// Exits of one kind.
@@ -209,13 +220,19 @@ impl Statistics {
     /// Messages that reached a slot of the SynIC.
     #[must_use]
     pub fn messages(&self) -> u64 {
-        self.messages
+        self.synic.messages
     }
 
     /// Event flags that were set.
     #[must_use]
     pub fn event_flags(&self) -> u64 {
-        self.event_flags
+        self.synic.event_flags
+    }
+
+    /// Interrupts that sources of the SynIC requested.
+    #[must_use]
+    pub fn synic_interrupts(&self) -> u64 {
+        self.synic.interrupts
     }
 
     /// Interrupts that the guest ended through the VP assist page.
@@ -230,6 +247,7 @@ impl fmt::Display for Statistics {
         let mut line = |count: u64, what: &dyn fmt::Display| {
             if count == 0 { Ok(()) } else { writeln!(f, "{count:>12}  {what}") }
         };
+        line(self.instructions, &"guest instructions")?;
         for &kind in ExitKind::ALL {
             line(self.exits(kind), &format_args!("exits: {}", kind.name()))?;
         }
@@ -255,8 +273,9 @@ impl fmt::Display for Statistics {
         line(self.nmis, &"interrupts: NMI")?;
         line(self.direct_timers, &"synthetic timers: direct expirations")?;
         line(self.timer_messages, &"synthetic timers: messages")?;
-        line(self.messages, &"SynIC messages delivered")?;
-        line(self.event_flags, &"SynIC event flags set")?;
+        line(self.synic.messages, &"SynIC messages delivered")?;
+        line(self.synic.event_flags, &"SynIC event flags set")?;
+        line(self.synic.interrupts, &"SynIC interrupts")?;
         line(self.eoi_assists, &"EOI assists")
     }
 }

@@ -23,7 +23,7 @@ impl Machine {
     /// Starts the guest in `mode`, or says why the test cannot run.
     fn start(test: &str, mode: &Mode) -> Option<Self> {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
-        let kernel = match debian::fetch(&Options::new(folder.join("cache")), &Silent) {
+        let kernel = match debian::fetch(&Options::new(folder.join("openviridian")), &Silent) {
             Ok(kernel) => kernel,
             Err(
                 error @ (FetchError::NoApt { .. } | FetchError::NoKeyring { .. } | FetchError::Apt { .. }),

@@ -14,7 +14,7 @@
 //! [`restore_terminal`] first. Beyond reach are SIGKILL and a crash of the process itself.
 //!
 //! Input may also be a pipe, a file, or closed. Its end is an event, after which the guest just runs on; bytes chosen
-//! by the program, like Ctrl-D for a shell, may be sent at the end. A pipe is read only as fast as the guest takes it.
+//! by the program, like Ctrl-D for a shell, may be sent at the end (after a line feed that the last line lacks), and again as long as the guest takes them. A pipe is read only as fast as the guest takes it.
 //! A terminal is read always, so that the escape key works when the guest does not listen; keys beyond the queue are
 //! lost, as they are at any terminal. A process in the background leaves its terminal alone, and has no input.
 

@@ -11,6 +11,8 @@ pub struct Named<T> {
     pub name: &'static str,
     /// The value itself.
     pub value: T,
+    /// What it stands for, in a sentence, with the section that says so.
+    pub about: &'static str,
 }
 
 /// One field of a bit-field type: the bits `low ..= low + width - 1`.
@@ -22,21 +24,23 @@ pub struct Field {
     pub low: u8,
     /// Number of bits, 1 to 64.
     pub width: u8,
+    /// What it says, in a sentence; empty for reserved bits without an accessor.
+    pub about: &'static str,
 }
 
 impl Field {
-    /// Turns names and widths, listed from bit 0 upwards, into fields with positions. `__` names reserved bits.
-    pub(crate) const fn lay_out<const N: usize>(widths: [(&'static str, u8); N]) -> [Field; N] {
-        let mut fields = [Field { name: "", low: 0, width: 0 }; N];
+    /// Turns names, widths and sentences, listed from bit 0 upwards, into fields with positions. `__` names reserved bits.
+    pub(crate) const fn lay_out<const N: usize>(fields: [(&'static str, u8, &'static str); N]) -> [Field; N] {
+        let mut laid_out = [Field { name: "", low: 0, width: 0, about: "" }; N];
         let (mut index, mut low) = (0, 0);
         while index < N {
-            let (name, width) = widths[index];
+            let (name, width, about) = fields[index];
             let reserved = matches!(name.as_bytes(), [b'_', b'_', ..]);
-            fields[index] = Field { name: if reserved { "" } else { name }, low, width };
+            laid_out[index] = Field { name: if reserved { "" } else { name }, low, width, about };
             low += width;
             index += 1;
         }
-        fields
+        laid_out
     }
 
     /// The field's bits, set in place.
@@ -50,7 +54,7 @@ macro_rules! open_enum {
     (
         $(#[$meta:meta])*
         pub struct $Type:ident($Repr:ty);
-        $( $(#[$doc:meta])* $CONSTANT:ident = $value:literal, $name:literal; )+
+        $( $(#[doc = $doc:literal])+ $CONSTANT:ident = $value:literal, $name:literal; )+
     ) => {
         $(#[$meta])*
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -59,11 +63,16 @@ macro_rules! open_enum {
         pub struct $Type(pub $Repr);
 
         impl $Type {
-            $( $(#[$doc])* pub const $CONSTANT: Self = Self($value); )+
+            $( $(#[doc = $doc])+ pub const $CONSTANT: Self = Self($value); )+
 
             /// Every value that has a name.
             pub const ALL: &'static [$crate::Named<Self>] = &[
-                $( $crate::Named { constant: stringify!($CONSTANT), name: $name, value: Self::$CONSTANT }, )+
+                $( $crate::Named {
+                    constant: stringify!($CONSTANT),
+                    name: $name,
+                    value: Self::$CONSTANT,
+                    about: concat!($($doc),+).trim_ascii(),
+                }, )+
             ];
 
             /// The specification's name of this value, if it has one.
@@ -101,20 +110,20 @@ macro_rules! bit_fields {
     (
         $(#[$meta:meta])*
         pub struct $Type:ident($Repr:ident);
-        $( $(#[$doc:meta])* $field:ident: $FieldType:ident = $width:tt; )+
+        $( $(#[doc = $doc:literal])* $field:ident: $FieldType:ident = $width:tt; )+
     ) => {
         $(#[$meta])*
         #[bitfield_struct::bitfield($Repr)]
         #[derive(PartialEq, Eq)]
         #[derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::KnownLayout, zerocopy::Immutable)]
         pub struct $Type {
-            $( $(#[$doc])* #[bits($width)] pub $field: $FieldType, )+
+            $( $(#[doc = $doc])* #[bits($width)] pub $field: $FieldType, )+
         }
 
         impl $Type {
             /// Every field, from bit 0 upwards.
             pub const FIELDS: &'static [$crate::Field] =
-                &$crate::Field::lay_out([$( (stringify!($field), $width) ),+]);
+                &$crate::Field::lay_out([$( (stringify!($field), $width, concat!($($doc),*).trim_ascii()) ),+]);
         }
     };
 }

@@ -105,12 +105,12 @@ impl PrivilegeMask {
 }
 
 macro_rules! privileges {
-    ($( $(#[$doc:meta])* $Privilege:ident = $bit:literal; )+) => {
+    ($( $(#[doc = $doc:literal])+ $Privilege:ident = $bit:literal; )+) => {
         /// One privilege; its value is its bit in [`PrivilegeMask`] (TLFS 4.2.2).
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[repr(u8)]
         pub enum Privilege {
-            $( $(#[$doc])* $Privilege = $bit, )+
+            $( $(#[doc = $doc])+ $Privilege = $bit, )+
         }
 
         impl Privilege {
@@ -121,6 +121,13 @@ macro_rules! privileges {
             pub const fn name(self) -> &'static str {
                 match self {
                     $( Self::$Privilege => stringify!($Privilege), )+
+                }
+            }
+
+            /// What it allows, in a sentence.
+            pub const fn about(self) -> &'static str {
+                match self {
+                    $( Self::$Privilege => concat!($($doc),+).trim_ascii(), )+
                 }
             }
 

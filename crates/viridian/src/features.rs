@@ -29,39 +29,46 @@ pub(crate) fn page(markdown: bool) -> String {
 }
 
 fn hypercalls() -> Section {
-    let served = |call: &CallInfo| served_calls().iter().any(|served| served.code == call.code);
     let rows = CALLS.iter().map(|call| Row {
         number: format!("{:#06x}", call.code.0),
         name: call.name.to_owned(),
-        refusal: (!served(call)).then(|| call_refusal(call)),
+        refusal: call_refusal(call),
     });
     Section { title: "Hypercalls", rows: rows.collect() }
 }
 
-fn call_refusal(call: &CallInfo) -> &'static str {
-    match (call.class, call.layout, call.caller) {
+/// Why a call is not served, if it is not.
+pub(crate) fn call_refusal(call: &CallInfo) -> Option<&'static str> {
+    if served_calls().iter().any(|served| served.code == call.code) {
+        return None;
+    }
+    Some(match (call.class, call.layout, call.caller) {
         (CallClass::Unpublished, ..) | (_, LayoutBasis::Unknown, _) => "its layout is not public",
         (CallClass::CodePage, ..) => "virtual trust levels are not served yet",
         (_, _, Caller::Root | Caller::Parent | Caller::ParentOrRoot) => "root partitions are not served yet",
         _ => "not served yet",
-    }
+    })
 }
 
 fn msrs(offer: &Offer) -> Section {
     let rows = MSRS.iter().map(|msr| Row {
         number: format!("{:#010x}", msr.number),
         name: msr.name.to_owned(),
-        refusal: (!offer.may_read(msr.number) && !offer.may_write(msr.number)).then(|| msr_refusal(msr)),
+        refusal: msr_refusal(offer, msr),
     });
     Section { title: "Synthetic MSRs", rows: rows.collect() }
 }
 
-fn msr_refusal(msr: &MsrInfo) -> &'static str {
-    match (msr.number, msr.privilege, msr.feature) {
+/// Why an MSR is not served with this offer, if it is not.
+pub(crate) fn msr_refusal(offer: &Offer, msr: &MsrInfo) -> Option<&'static str> {
+    if offer.may_read(msr.number) || offer.may_write(msr.number) {
+        return None;
+    }
+    Some(match (msr.number, msr.privilege, msr.feature) {
         (NESTED_BASE.., ..) => "nested root partitions are not served yet",
         (_, None, None) => "its behaviour is not public",
         _ => "not served yet",
-    }
+    })
 }
 
 /// Named bits of the leaves that tell what is offered.

@@ -2,6 +2,7 @@
 //! The `viridian` command: options, threads and glue. It knows every room and is known by none.
 #![forbid(unsafe_code)]
 
+mod explain;
 mod features;
 mod options;
 mod refusal;
@@ -13,6 +14,7 @@ use std::fs;
 use std::process::ExitCode;
 
 use clap::Parser;
+use clap::error::ErrorKind;
 
 use options::{Command, Options};
 use refusal::Refusal;
@@ -21,6 +23,10 @@ use status::Status;
 fn main() -> ExitCode {
     let options = match Options::try_parse() {
         Ok(options) => options,
+        Err(help) if help.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            eprint!("{help}");
+            return Status::Refused.into();
+        }
         Err(error) if error.use_stderr() => {
             eprintln!("viridian: {}", options::complaint(&error));
             return Status::Refused.into();
@@ -37,6 +43,10 @@ fn main() -> ExitCode {
             print!("{}", features::page(markdown));
             Ok(Status::Done)
         }
+        Command::Explain { what } => explain::explain(&what).map(|pages| {
+            print!("{pages}");
+            Status::Done
+        }),
         Command::SavedState(command) => saved_state::run(&command),
         Command::Tour { write } => fs::write(&write, guest_programs::TOUR)
             .map_err(|source| Refusal::Write { path: write, source })

@@ -20,8 +20,8 @@ pub(crate) enum Refusal {
     Read(#[from] ReadError),
     #[error("cannot load {path}: {source}")]
     Load { path: PathBuf, source: LoadError },
-    #[error("cannot load the built-in tour: {0}")]
-    Tour(LoadError),
+    #[error("cannot load the built-in guest '{name}': {source}")]
+    BuiltIn { name: &'static str, source: LoadError },
     #[error(transparent)]
     Fetch(#[from] FetchError),
     #[error(transparent)]
@@ -48,6 +48,10 @@ pub(crate) enum Refusal {
     Port(#[from] hypervisor::PortError),
     #[error("the host gives no thread for a virtual processor: {0}")]
     Thread(std::io::Error),
+    #[error("the host lets nobody wait for SIGUSR1: {0}")]
+    Signal(std::io::Error),
+    #[error("the interface has nothing called '{text}'{}", proposal(.near))]
+    Unexplained { text: String, near: Vec<&'static str> },
     #[error("cannot write {path}: {source}")]
     Write { path: PathBuf, source: std::io::Error },
     #[error("{path}: {source}")]
@@ -56,4 +60,12 @@ pub(crate) enum Refusal {
     NotMapped(usize, usize),
     #[error("{0} is the saved state itself; it would be overwritten")]
     OntoItself(PathBuf),
+}
+
+fn proposal(near: &[&str]) -> String {
+    match near {
+        [] => "; `viridian features` lists what there is".to_owned(),
+        [only] => format!("; did you mean {only}?"),
+        [all @ .., last] => format!("; did you mean {} or {last}?", all.join(", ")),
+    }
 }

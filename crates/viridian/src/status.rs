@@ -16,6 +16,8 @@ pub(crate) enum Status {
     Crash,
     /// The guest's processor shut down after a triple fault.
     TripleFault,
+    /// The time of `--timeout` was over, or the guest ended without printing the text of `--expect`.
+    Unmet,
     /// The command refused: options, files, or what the host lacks.
     Refused,
     /// The guest needs something that this build does not have.
@@ -34,6 +36,7 @@ impl Status {
             Self::Reset => 64,
             Self::Crash => 65,
             Self::TripleFault => 66,
+            Self::Unmet => 67,
             Self::Refused => 70,
             Self::Unsupported => 71,
         }
@@ -63,8 +66,14 @@ mod tests {
             assert_eq!(Status::GuestCode(large).code(), 63);
             assert!(Status::GuestCode(large).hides_guest_code());
         }
-        let others =
-            [Status::Reset, Status::Crash, Status::TripleFault, Status::Refused, Status::Unsupported];
-        assert!(others.iter().all(|status| status.code() > 63));
+        let others = [
+            Status::Reset,
+            Status::Crash,
+            Status::TripleFault,
+            Status::Unmet,
+            Status::Refused,
+            Status::Unsupported,
+        ];
+        assert!(others.is_sorted_by(|one, next| 63 < one.code() && one.code() < next.code()));
     }
 }

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
+use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -105,7 +106,8 @@ impl ChunkBudget {
 }
 
 pub(crate) struct BlockCache {
-    chunks: Vec<Box<[Op]>>,
+    /// Leaked boxes of [`CHUNK`] operations, reached by raw pointers only.
+    chunks: Vec<NonNull<Op>>,
     /// Operations used in the last chunk.
     used: usize,
     budget: Arc<ChunkBudget>,
@@ -153,6 +155,23 @@ impl BlockCache {
         self.blocks.get(key).copied()
     }
 
+    /// Whether an operation's block was dropped.
+    pub(crate) fn is_stale(&self, op: *const Op) -> bool {
+        // SAFETY: whatever leads to operations is forgotten before they are freed.
+        std::ptr::fn_addr_eq(unsafe { (*op).handler() }, self.stale)
+    }
+
+    /// Whether an operation is of a block of a page. (The translation of the page that it was found by may have changed since.)
+    pub(crate) fn is_of_page(&self, op: *const Op, place: &CodePlace) -> bool {
+        self.pages.get(place).is_some_and(|page| {
+            let holds = |block: &BlockRecord| {
+                let first = block.first.cast_const();
+                first <= op && op < first.wrapping_add(block.operations)
+            };
+            page.blocks.iter().any(holds)
+        })
+    }
+
     /// Makes room for a block of `operations`; gives whether that worked without dropping anything.
     pub(crate) fn make_room(&mut self, operations: usize) -> bool {
         if self.used + operations <= CHUNK {
@@ -161,19 +180,9 @@ impl BlockCache {
         if !self.chunks.is_empty() && !self.budget.take() {
             return false;
         }
-        let blank = || Op {
-            handler: self.stale,
-            immediate: 0,
-            displacement: 0,
-            offset: 0,
-            length_and_segment: 0,
-            base: 0,
-            index: 0,
-            scale: 0,
-            register: 0,
-            extra: 0,
-        };
-        self.chunks.push((0..CHUNK).map(|_| blank()).collect());
+        let blank = || Op::new(self.stale, 0, 0);
+        let chunk: Box<[Op]> = (0..CHUNK).map(|_| blank()).collect();
+        self.chunks.push(NonNull::from(Box::leak(chunk)).cast());
         self.used = 0;
         true
     }
@@ -192,9 +201,8 @@ impl BlockCache {
     pub(crate) fn insert(&mut self, operations: &mut Vec<Op>, key: BlockKey, end: u32) -> *const Op {
         let count = operations.len();
         debug_assert!(self.used + count <= CHUNK);
-        let chunk = self.chunks.last_mut().expect("room was made before");
-        // Operations are reached by raw pointers from here on; the chunk is never borrowed again as a whole.
-        let first = chunk.as_mut_ptr().wrapping_add(self.used);
+        let chunk = self.chunks.last().expect("room was made before");
+        let first = chunk.as_ptr().wrapping_add(self.used);
         for (index, operation) in operations.drain(..).enumerate() {
             // SAFETY: `used + count` is within the chunk.
             unsafe { first.add(index).write(operation) };
@@ -256,7 +264,6 @@ impl BlockCache {
         }
         let mut lines = 0;
         let (stale, blocks) = (self.stale, &mut self.blocks);
-        let mut dropped = false;
         page.blocks.retain(|block| {
             let keep = block.end <= offset || offset + size <= block.start;
             if keep {
@@ -264,14 +271,10 @@ impl BlockCache {
             } else {
                 make_stale(block, stale);
                 blocks.remove(&block.key);
-                dropped = true;
             }
             keep
         });
         page.lines = lines;
-        if dropped {
-            self.jumps.clear();
-        }
         if page.blocks.is_empty() {
             self.pages.remove(&place);
             return true;
@@ -287,10 +290,19 @@ impl BlockCache {
         self.slow.clear();
         self.stubs.clear();
         self.jumps.clear();
-        self.budget.give_back(self.chunks.len().saturating_sub(1));
-        self.chunks.truncate(1);
+        self.free_chunks(1);
         self.used = if self.chunks.is_empty() { CHUNK } else { 0 };
         places
+    }
+
+    /// Frees all chunks but the first `keep`.
+    fn free_chunks(&mut self, keep: usize) {
+        self.budget.give_back(self.chunks.len().saturating_sub(1));
+        for chunk in self.chunks.drain(keep.min(self.chunks.len())..) {
+            let operations = std::ptr::slice_from_raw_parts_mut(chunk.as_ptr(), CHUNK);
+            // SAFETY: made from such a box, and nothing leads to its operations any more.
+            drop(unsafe { Box::from_raw(operations) });
+        }
     }
 
     /// Forgets where jumps into a linear page lead.
@@ -301,7 +313,7 @@ impl BlockCache {
 
 impl Drop for BlockCache {
     fn drop(&mut self) {
-        self.budget.give_back(self.chunks.len().saturating_sub(1));
+        self.free_chunks(0);
     }
 }
 
@@ -313,6 +325,6 @@ pub(crate) fn touched_lines(offset: u32, size: u32) -> u64 {
 fn make_stale(block: &BlockRecord, stale: Handler) {
     for index in 0..block.operations {
         // SAFETY: the record's operations stay in the arena until it is cleared, which drops the record too.
-        unsafe { (*block.first.add(index)).handler = stale };
+        unsafe { (*block.first.add(index)).set_handler(stale) };
     }
 }

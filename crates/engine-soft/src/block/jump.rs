@@ -3,7 +3,7 @@
 
 use super::Op;
 
-const ENTRIES: usize = 8192;
+const ENTRIES: usize = 32_768;
 /// Entries that a page's addresses share.
 const PER_PAGE: usize = 128;
 
@@ -14,11 +14,14 @@ struct Entry {
     rip: u64,
     key: u64,
     op: *const Op,
+    /// What page `op` was decoded from, and for what mode: see [`JumpCache::find_in_page`].
+    page: u64,
 }
 
-const EMPTY: Entry = Entry { rip: 1, key: u64::MAX, op: std::ptr::null() };
+const EMPTY: Entry = Entry { rip: 1, key: u64::MAX, op: std::ptr::null(), page: 0 };
 
-/// A direct-mapped table of targets. Entries hold the key of the context in which they were entered.
+/// A direct-mapped table of targets. Entries hold the key of the context in which they were entered. Those of dropped blocks may stay: the stale
+/// operations that they lead to return to the run loop.
 pub(crate) struct JumpCache {
     entries: Box<[Entry; ENTRIES]>,
 }
@@ -45,8 +48,16 @@ impl JumpCache {
         if entry.rip == rip && entry.key == key { entry.op } else { std::ptr::null() }
     }
 
-    pub(crate) fn enter(&mut self, rip: u64, key: u64, op: *const Op) {
-        self.entries[index_of(rip)] = Entry { rip, key, op };
+    /// The operation at `rip` if it was decoded from this page, whatever the context was. It may be stale.
+    #[inline]
+    pub(crate) fn find_in_page(&self, rip: u64, page: u64) -> Option<*const Op> {
+        let entry = &self.entries[index_of(rip)];
+        (entry.rip == rip && entry.page == page).then_some(entry.op)
+    }
+
+    /// Enters a target. `page` names the page that it was decoded from, and the mode, as long as the entry lives.
+    pub(crate) fn enter(&mut self, rip: u64, key: u64, page: u64, op: *const Op) {
+        self.entries[index_of(rip)] = Entry { rip, key, op, page };
     }
 
     pub(crate) fn clear(&mut self) {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! A predecoded operation.
 
+use std::cell::Cell;
+
 use crate::cpu::Cpu;
 
 /// What executes an operation. It ends in a call of the next operation's handler by tail position, which the compiler makes a
@@ -25,7 +27,8 @@ pub(crate) enum Leave {
 /// One instruction (or a part of a block that is no instruction, such as its end).
 #[repr(C)]
 pub(crate) struct Op {
-    pub(crate) handler: Handler,
+    /// It may be made stale while a handler holds a reference to the operation.
+    handler: Cell<Handler>,
     /// Immediate operand; for a direct branch the operation it leads to (null until known); else what the handler says.
     pub(crate) immediate: u64,
     /// Displacement of the memory operand; for a direct branch its target's offset from the start of the page.
@@ -59,6 +62,33 @@ pub(crate) mod field {
 }
 
 impl Op {
+    /// An operation without operands, at an offset in its page.
+    pub(crate) const fn new(handler: Handler, offset: u16, length: u8) -> Self {
+        Self {
+            handler: Cell::new(handler),
+            immediate: 0,
+            displacement: 0,
+            offset,
+            length_and_segment: length & 15,
+            base: field::ZERO,
+            index: field::ZERO,
+            scale: 0,
+            register: 0,
+            extra: 0,
+        }
+    }
+
+    /// What executes it.
+    #[inline(always)]
+    pub(crate) fn handler(&self) -> Handler {
+        self.handler.get()
+    }
+
+    /// Has something else execute it.
+    pub(crate) fn set_handler(&self, handler: Handler) {
+        self.handler.set(handler);
+    }
+
     /// Length of the instruction in bytes.
     #[inline(always)]
     pub(crate) const fn length(&self) -> u64 {

@@ -20,12 +20,14 @@ use x86::paging::{Paging, PagingRegisters};
 
 pub use derive::{CodeSize, Mode};
 pub use flags::Flags;
+pub(crate) use operand::memory_segment;
 pub use operand::{Operand, gpr_of, segment_of};
 pub use stack::StackCursor;
 
 use crate::block::{BlockCache, ChunkBudget, CodePages, Op};
 use crate::host_execution::{Availability, Extensions, HostFrame, StubCache};
 use crate::mmu::Mmu;
+use crate::model::Vendor;
 use crate::shared::{Registry, VpShared};
 use crate::stop::Stop;
 
@@ -77,6 +79,8 @@ pub(crate) struct Parts {
     pub(crate) chunks: Arc<ChunkBudget>,
     /// Instruction-set extensions of the processor model.
     pub(crate) offered: Extensions,
+    /// Whose processor it is: some prefixes differ.
+    pub(crate) vendor: Vendor,
     /// Bits of EFER beside those that all models have.
     pub(crate) efer_optional: u64,
     pub(crate) shared: Arc<VpShared>,
@@ -101,6 +105,10 @@ pub struct Cpu {
     pub flags: Flags,
     /// Instructions left until the run loop looks at the clock.
     pub(crate) budget: i64,
+    /// All that `budget` was ever given: less what is left of it, the instructions executed.
+    pub(crate) granted: i64,
+    /// PAUSE instructions since it last did.
+    pub(crate) pauses: u32,
     /// RIP of the instruction in slow instructions and between blocks; stale inside fast code.
     pub rip: u64,
     /// RIP of the following instruction, in slow instructions.
@@ -124,6 +132,8 @@ pub struct Cpu {
     pub events: EventState,
     /// Data breakpoints that the instruction being stepped meets, as bits of DR6.
     pub(crate) data_breakpoints_met: u64,
+    /// The instruction at hand holds off its own single-step trap: a software interrupt, whose gate has cleared TF, or a load of SS.
+    pub(crate) holds_trap: bool,
     /// Accesses of the instruction at hand that the hypervisor has completed, and how many it has used up.
     completed: Vec<Completed>,
     completed_used: usize,
@@ -139,6 +149,8 @@ pub struct Cpu {
     pub(crate) context_epoch: u64,
     /// What jumps are remembered for; a value that none has if they may not be.
     pub(crate) jump_key: u64,
+    /// Counts changes of what guest-physical pages are.
+    pub(crate) physical_epoch: u16,
     /// Where to go on after [`Leave::Continue`](crate::block::Leave::Continue).
     pub(crate) resume_at: *const Op,
     /// The branch that led to `rip` and may be linked to what is found there, or null.
@@ -151,6 +163,8 @@ pub struct Cpu {
     pub(crate) code_pages: CodePages,
     pub(crate) stubs: StubCache,
     pub(crate) offered: Extensions,
+    /// Whose processor it is.
+    pub(crate) vendor: Vendor,
     /// Bits of EFER that this processor model has beside those that all have.
     pub(crate) efer_optional: u64,
     /// Which groups of data instructions control registers allow.
@@ -180,6 +194,8 @@ impl Cpu {
             frame: HostFrame::new(),
             flags: Flags::default(),
             budget: 0,
+            granted: 0,
+            pauses: 0,
             rip: 0,
             next_rip: 0,
             other_flags: 2,
@@ -194,6 +210,7 @@ impl Cpu {
             msrs: state.msrs,
             events: state.events,
             data_breakpoints_met: 0,
+            holds_trap: false,
             completed: Vec::new(),
             completed_used: 0,
             paging: Paging::new(&PagingRegisters::default()),
@@ -203,6 +220,7 @@ impl Cpu {
             clock,
             context_epoch: 0,
             jump_key: u64::MAX,
+            physical_epoch: 0,
             resume_at: std::ptr::null(),
             link_from: std::ptr::null_mut(),
             stop: None,
@@ -211,6 +229,7 @@ impl Cpu {
             code_pages: CodePages::new(),
             stubs: StubCache::new(parts.offered)?,
             offered: parts.offered,
+            vendor: parts.vendor,
             efer_optional: parts.efer_optional,
             availability: Availability::new(0, 0, 0, 0),
             shared: parts.shared,

@@ -54,6 +54,19 @@ pub fn segment_of(register: Register) -> SegmentName {
     }
 }
 
+/// The segment register of the memory operand. In 64-bit mode the prefixes for ES, CS, SS and DS count for nothing, not even for whether a
+/// non-canonical address is #SS or #GP.
+pub(crate) fn memory_segment(instruction: &Instruction, is_64: bool) -> Register {
+    match instruction.segment_prefix() {
+        Register::ES | Register::CS | Register::SS | Register::DS if is_64 => match instruction.memory_base()
+        {
+            Register::RSP | Register::ESP | Register::RBP | Register::EBP => Register::SS,
+            _ => Register::DS,
+        },
+        _ => instruction.memory_segment(),
+    }
+}
+
 impl Cpu {
     /// A general-purpose register by iced's name, zero-extended.
     #[must_use]
@@ -92,6 +105,7 @@ impl Cpu {
             (Register::EIP, _) => 4,
             (Register::None, Register::None) => match instruction.memory_displ_size() {
                 2 => 2,
+                4 => 4,
                 8 => 8,
                 _ if self.mode().is_64() => 8,
                 _ => 4,
@@ -117,7 +131,7 @@ impl Cpu {
             4 => offset & 0xFFFF_FFFF,
             _ => offset,
         };
-        (segment_of(instruction.memory_segment()), offset)
+        (segment_of(memory_segment(instruction, self.mode().is_64())), offset)
     }
 
     /// Where operand `index` of an instruction is; memory is checked for `size` bytes of `kind`.

@@ -23,18 +23,11 @@ impl Cpu {
 
     /// Sets a segment register, hidden part included, with no checks, and works out what derives from it. The DPL of SS is the CPL.
     pub fn set_segment_raw(&mut self, name: SegmentName, segment: Segment) {
-        let old = self.segments[name as usize];
         self.segments[name as usize] = segment;
         match name {
             SegmentName::Fs => self.frame.slots[slot::FS_BASE] = segment.base,
             SegmentName::Gs => self.frame.slots[slot::GS_BASE] = segment.base,
-            SegmentName::Cs => {
-                if (old.base, old.limit) != (segment.base, segment.limit) {
-                    self.blocks.jumps.clear();
-                }
-                self.derive();
-            }
-            SegmentName::Ss => self.derive(),
+            SegmentName::Cs | SegmentName::Ss => self.derive(),
             _ => {}
         }
     }

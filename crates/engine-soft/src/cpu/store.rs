@@ -68,3 +68,9 @@ impl Cpu {
         self.shared.serve_done(ticket);
     }
 }
+
+impl Drop for Cpu {
+    fn drop(&mut self) {
+        self.clear_blocks();
+    }
+}

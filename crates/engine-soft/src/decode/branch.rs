@@ -53,13 +53,13 @@ pub(super) fn end(cpu: &Cpu, at: u16, count: u8, stepping: bool) -> Op {
     op.index = full_width(cpu);
     op.extra = count;
     if !stepping {
-        op.handler = if is_inside(op.displacement) {
+        op.set_handler(if is_inside(op.displacement) {
             execute::jump_inside
         } else if cpu.mode().is_64() {
             execute::jump_outside
         } else {
             execute::end_step
-        };
+        });
     }
     op
 }
@@ -72,10 +72,10 @@ pub(super) fn operation(cpu: &Cpu, context: &Context<'_>) -> Option<Made> {
     let mut op = plain(context.at, length, execute::branch_slow);
     op.extra = context.count;
     op.index = full_width(cpu);
-    let mut data = plain(context.at, length, execute::undefined);
-    let mut made = |op: Op, kind, size: usize, detail| {
+    let made = |op: Op, kind, size: usize, detail| {
+        let mut data = plain(context.at, length, execute::undefined);
         execute::branch_data(&mut data, Branch { kind, size: size as u8, detail });
-        Some(Made::LeavesWithData(op, data_of(&data)))
+        Some(Made::LeavesWithData(op, data))
     };
     let direct =
         matches!(instruction.op0_kind(), OpKind::NearBranch16 | OpKind::NearBranch32 | OpKind::NearBranch64);
@@ -101,11 +101,11 @@ pub(super) fn operation(cpu: &Cpu, context: &Context<'_>) -> Option<Made> {
         if instruction.is_jcc_short_or_near() {
             let code = condition(instruction.mnemonic());
             if inside {
-                op.handler = by_condition!(branch_inside, code);
-                return Some(Made::Operation(op));
+                op.set_handler(by_condition!(branch_inside, code));
+                return Some(Made::BranchInside(op, code));
             }
             if outside {
-                op.handler = by_condition!(branch_outside, code);
+                op.set_handler(by_condition!(branch_outside, code));
                 return Some(Made::Operation(op));
             }
             return made(op, Kind::Conditional, size, code);
@@ -122,10 +122,10 @@ pub(super) fn operation(cpu: &Cpu, context: &Context<'_>) -> Option<Made> {
             _ => return None,
         };
         match kind {
-            Kind::Jump if inside => op.handler = execute::jump_inside,
-            Kind::Jump if outside => op.handler = execute::jump_outside,
-            Kind::Call if inside && is_64 => op.handler = execute::call_64::<true>,
-            Kind::Call if outside => op.handler = execute::call_64::<false>,
+            Kind::Jump if inside => op.set_handler(execute::jump_inside),
+            Kind::Jump if outside => op.set_handler(execute::jump_outside),
+            Kind::Call if inside && is_64 => op.set_handler(execute::call_64::<true>),
+            Kind::Call if outside => op.set_handler(execute::call_64::<false>),
             _ => {}
         }
         return made(op, kind, size, detail);
@@ -136,7 +136,7 @@ pub(super) fn operation(cpu: &Cpu, context: &Context<'_>) -> Option<Made> {
             let size = return_size(instruction);
             op.immediate = if instruction.op_count() == 1 { instruction.immediate(0) } else { 0 };
             if fast && size == 8 {
-                op.handler = execute::return_64;
+                op.set_handler(execute::return_64);
             }
             made(op, Kind::Return, size, 0)
         }
@@ -147,7 +147,11 @@ pub(super) fn operation(cpu: &Cpu, context: &Context<'_>) -> Option<Made> {
                     op.register = register(instruction.op0_register());
                     let size = instruction.op0_register().size();
                     if fast && size == 8 {
-                        op.handler = if call { execute::call_register_64 } else { execute::jump_register_64 };
+                        op.set_handler(if call {
+                            execute::call_register_64
+                        } else {
+                            execute::jump_register_64
+                        });
                     }
                     made(op, if call { Kind::CallRegister } else { Kind::JumpRegister }, size, 0)
                 }
@@ -156,8 +160,8 @@ pub(super) fn operation(cpu: &Cpu, context: &Context<'_>) -> Option<Made> {
                 {
                     let simple = memory(cpu, instruction, &mut op);
                     let size = instruction.memory_size().size();
-                    if fast && simple && !call && size == 8 {
-                        op.handler = execute::jump_memory_64;
+                    if fast && simple && size == 8 {
+                        op.set_handler(if call { execute::call_memory_64 } else { execute::jump_memory_64 });
                     }
                     made(op, if call { Kind::CallMemory } else { Kind::JumpMemory }, size, 0)
                 }
@@ -166,10 +170,6 @@ pub(super) fn operation(cpu: &Cpu, context: &Context<'_>) -> Option<Made> {
         }
         _ => None,
     }
-}
-
-fn data_of(data: &Op) -> Op {
-    Op { ..*data }
 }
 
 fn return_size(instruction: &iced_x86::Instruction) -> usize {

@@ -3,221 +3,14 @@
 
 use iced_x86::{Instruction, Mnemonic, OpKind};
 
+use super::Made;
 use super::branch::condition;
 use super::operands::{address_width, memory, plain, register};
 use super::select::Context;
-use crate::block::{Handler, Op};
+use super::shapes::*;
+use crate::block::Op;
 use crate::cpu::Cpu;
 use crate::execute::*;
-
-/// Both handlers of an instruction.
-#[derive(Clone, Copy)]
-struct Handlers {
-    fast: Handler,
-    slow: Handler,
-}
-
-const fn of<B: Body>() -> Handlers {
-    Handlers { fast: fast::<B>, slow: slow::<B> }
-}
-
-/// Handlers by operand size: `widths!(size, Body<types...>)`; a width is its last parameter.
-macro_rules! widths {
-    ($size:expr, $body:ident $(<$($type:ty),+>)? $(, $flag:literal)?) => {
-        match $size {
-            1 => of::<$body<$($($type,)+)? 1 $(, $flag)?>>(),
-            2 => of::<$body<$($($type,)+)? 2 $(, $flag)?>>(),
-            4 => of::<$body<$($($type,)+)? 4 $(, $flag)?>>(),
-            _ => of::<$body<$($($type,)+)? 8 $(, $flag)?>>(),
-        }
-    };
-}
-
-/// The same without bytes.
-macro_rules! wide {
-    ($size:expr, $body:ident $(<$($type:ty),+>)?) => {
-        match $size {
-            2 => of::<$body<$($($type,)+)? 2>>(),
-            4 => of::<$body<$($($type,)+)? 4>>(),
-            _ => of::<$body<$($($type,)+)? 8>>(),
-        }
-    };
-}
-
-/// Where the first two operands are.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Shape {
-    None,
-    Reg,
-    Mem,
-    Imm,
-    RegReg,
-    RegMem,
-    RegImm,
-    MemReg,
-    MemImm,
-    Other,
-}
-
-fn shape(instruction: &Instruction) -> Shape {
-    let kind = |index| match instruction.op_kind(index) {
-        OpKind::Register => 'r',
-        OpKind::Memory => 'm',
-        OpKind::Immediate8
-        | OpKind::Immediate8_2nd
-        | OpKind::Immediate16
-        | OpKind::Immediate32
-        | OpKind::Immediate64
-        | OpKind::Immediate8to16
-        | OpKind::Immediate8to32
-        | OpKind::Immediate8to64
-        | OpKind::Immediate32to64 => 'i',
-        _ => '?',
-    };
-    match instruction.op_count() {
-        0 => Shape::None,
-        1 => match kind(0) {
-            'r' => Shape::Reg,
-            'm' => Shape::Mem,
-            'i' => Shape::Imm,
-            _ => Shape::Other,
-        },
-        _ => match (kind(0), kind(1)) {
-            ('r', 'r') => Shape::RegReg,
-            ('r', 'm') => Shape::RegMem,
-            ('r', 'i') => Shape::RegImm,
-            ('m', 'r') => Shape::MemReg,
-            ('m', 'i') => Shape::MemImm,
-            _ => Shape::Other,
-        },
-    }
-}
-
-/// Fills in the operands by shape; gives whether the fast path can serve the memory operand.
-fn operands(cpu: &Cpu, instruction: &Instruction, shape: Shape, op: &mut Op) -> bool {
-    match shape {
-        Shape::Reg => {
-            op.register = register(instruction.op0_register());
-            true
-        }
-        Shape::RegReg => {
-            op.register = register(instruction.op0_register());
-            op.base = register(instruction.op1_register());
-            true
-        }
-        Shape::RegImm => {
-            op.register = register(instruction.op0_register());
-            op.immediate = instruction.immediate(1);
-            true
-        }
-        Shape::RegMem => {
-            op.register = register(instruction.op0_register());
-            memory(cpu, instruction, op)
-        }
-        Shape::MemReg => {
-            op.register = register(instruction.op1_register());
-            memory(cpu, instruction, op)
-        }
-        Shape::MemImm => {
-            op.immediate = instruction.immediate(1);
-            memory(cpu, instruction, op)
-        }
-        Shape::Mem => memory(cpu, instruction, op),
-        Shape::Imm => {
-            op.immediate = instruction.immediate(0);
-            true
-        }
-        Shape::None | Shape::Other => true,
-    }
-}
-
-fn binary<O: Binary>(shape: Shape, size: usize, lock: bool) -> Option<Handlers> {
-    Some(match shape {
-        Shape::RegReg => widths!(size, RegReg<O>),
-        Shape::RegImm => widths!(size, RegImm<O>),
-        Shape::RegMem => widths!(size, RegMem<O>),
-        Shape::MemReg if lock => widths!(size, LockReg<O>),
-        Shape::MemImm if lock => widths!(size, LockImm<O>),
-        Shape::MemReg => widths!(size, MemReg<O>),
-        Shape::MemImm => widths!(size, MemImm<O>),
-        _ => return None,
-    })
-}
-
-fn unary<O: Unary>(shape: Shape, size: usize, lock: bool) -> Option<Handlers> {
-    Some(match shape {
-        Shape::Reg => widths!(size, OneReg<O>),
-        Shape::Mem if lock => widths!(size, OneLock<O>),
-        Shape::Mem => widths!(size, OneMem<O>),
-        _ => return None,
-    })
-}
-
-fn shift<O: Shift>(shape: Shape, size: usize) -> Option<Handlers> {
-    Some(match shape {
-        Shape::RegImm => widths!(size, ShiftReg<O, ByImmediate>),
-        Shape::RegReg => widths!(size, ShiftReg<O, ByCl>),
-        Shape::MemImm => widths!(size, ShiftMem<O, ByImmediate>),
-        Shape::MemReg => widths!(size, ShiftMem<O, ByCl>),
-        _ => return None,
-    })
-}
-
-fn double_shift<O: DoubleShift>(shape: Shape, size: usize, by_cl: bool) -> Option<Handlers> {
-    Some(match (shape, by_cl) {
-        (Shape::RegReg, false) => wide!(size, DoubleReg<O, ByImmediate>),
-        (Shape::RegReg, true) => wide!(size, DoubleReg<O, ByCl>),
-        (Shape::MemReg, false) => wide!(size, DoubleMem<O, ByImmediate>),
-        (Shape::MemReg, true) => wide!(size, DoubleMem<O, ByCl>),
-        _ => return None,
-    })
-}
-
-fn bit<O: BitChange>(shape: Shape, size: usize, lock: bool) -> Option<Handlers> {
-    Some(match shape {
-        Shape::RegReg => wide!(size, BitRegReg<O>),
-        Shape::RegImm => wide!(size, BitRegImm<O>),
-        Shape::MemImm if lock => wide!(size, BitLockImm<O>),
-        Shape::MemReg if lock => wide!(size, BitLockReg<O>),
-        Shape::MemImm => wide!(size, BitMemImm<O>),
-        Shape::MemReg => wide!(size, BitMemReg<O>),
-        _ => return None,
-    })
-}
-
-fn scan<O: Scan>(shape: Shape, size: usize) -> Option<Handlers> {
-    Some(match shape {
-        Shape::RegReg => wide!(size, ScanReg<O>),
-        Shape::RegMem => wide!(size, ScanMem<O>),
-        _ => return None,
-    })
-}
-
-macro_rules! extend {
-    ($reg:ident, $mem:ident, $shape:expr, $from:expr, $to:expr) => {
-        match ($shape, $from, $to) {
-            (Shape::RegReg, 1, 2) => of::<$reg<1, 2>>(),
-            (Shape::RegReg, 1, 4) => of::<$reg<1, 4>>(),
-            (Shape::RegReg, 1, _) => of::<$reg<1, 8>>(),
-            (Shape::RegReg, 2, 2) => of::<$reg<2, 2>>(),
-            (Shape::RegReg, 2, 4) => of::<$reg<2, 4>>(),
-            (Shape::RegReg, 2, _) => of::<$reg<2, 8>>(),
-            (Shape::RegReg, 4, 2) => of::<$reg<4, 2>>(),
-            (Shape::RegReg, 4, 4) => of::<$reg<4, 4>>(),
-            (Shape::RegReg, _, _) => of::<$reg<4, 8>>(),
-            (Shape::RegMem, 1, 2) => of::<$mem<1, 2>>(),
-            (Shape::RegMem, 1, 4) => of::<$mem<1, 4>>(),
-            (Shape::RegMem, 1, _) => of::<$mem<1, 8>>(),
-            (Shape::RegMem, 2, 2) => of::<$mem<2, 2>>(),
-            (Shape::RegMem, 2, 4) => of::<$mem<2, 4>>(),
-            (Shape::RegMem, 2, _) => of::<$mem<2, 8>>(),
-            (Shape::RegMem, 4, 2) => of::<$mem<4, 2>>(),
-            (Shape::RegMem, 4, 4) => of::<$mem<4, 4>>(),
-            (Shape::RegMem, _, _) => of::<$mem<4, 8>>(),
-            _ => return None,
-        }
-    };
-}
 
 /// Operand size of pushes and pops, from the instruction's own move of the stack pointer.
 fn stack_size(instruction: &Instruction) -> usize {
@@ -226,7 +19,7 @@ fn stack_size(instruction: &Instruction) -> usize {
 
 /// The operation of an integer instruction, if it is one.
 #[allow(clippy::too_many_lines)]
-pub(super) fn operation(cpu: &Cpu, context: &Context<'_>) -> Option<Op> {
+pub(super) fn operation(cpu: &Cpu, context: &Context<'_>) -> Option<Made> {
     use Mnemonic as M;
     let instruction = context.instruction;
     let mnemonic = instruction.mnemonic();
@@ -255,17 +48,17 @@ pub(super) fn operation(cpu: &Cpu, context: &Context<'_>) -> Option<Op> {
     let by_cl = instruction.op_count() == 3 && instruction.op2_kind() == OpKind::Register;
     let mut simple_only = false;
     let handlers = match mnemonic {
-        M::Add => binary::<Add>(shape, size, lock)?,
+        M::Add => fusable_binary::<Add>(shape, size, lock)?,
         M::Or => binary::<Or>(shape, size, lock)?,
         M::Adc => binary::<Adc>(shape, size, lock)?,
         M::Sbb => binary::<Sbb>(shape, size, lock)?,
-        M::And => binary::<And>(shape, size, lock)?,
-        M::Sub => binary::<Sub>(shape, size, lock)?,
+        M::And => fusable_binary::<And>(shape, size, lock)?,
+        M::Sub => fusable_binary::<Sub>(shape, size, lock)?,
         M::Xor => binary::<Xor>(shape, size, lock)?,
-        M::Cmp => binary::<Cmp>(shape, size, false)?,
-        M::Test => binary::<Test>(shape, size, false)?,
-        M::Inc => unary::<Inc>(shape, size, lock)?,
-        M::Dec => unary::<Dec>(shape, size, lock)?,
+        M::Cmp => comparison::<Cmp>(shape, size)?,
+        M::Test => comparison::<Test>(shape, size)?,
+        M::Inc => fusable_unary::<Inc>(shape, size, lock)?,
+        M::Dec => fusable_unary::<Dec>(shape, size, lock)?,
         M::Neg => unary::<Neg>(shape, size, lock)?,
         M::Not => unary::<Not>(shape, size, lock)?,
         M::Shl | M::Sal => shift::<Shl>(shape, size)?,
@@ -406,8 +199,8 @@ pub(super) fn operation(cpu: &Cpu, context: &Context<'_>) -> Option<Op> {
         M::Cqo => of::<SignAccumulator<8>>(),
         M::Xlatb => {
             xlat_operand(cpu, instruction, &mut op);
-            op.handler = slow::<Xlat>;
-            return Some(op);
+            op.set_handler(slow::<Xlat>);
+            return Some(Made::Operation(op));
         }
         M::Movbe => match shape {
             Shape::RegMem if cpu.offered.movbe() => wide!(size, MovbeLoad),
@@ -487,8 +280,11 @@ pub(super) fn operation(cpu: &Cpu, context: &Context<'_>) -> Option<Op> {
         M::Push | M::Pop | M::Leave | M::Enter | M::Pusha | M::Pushad | M::Popa | M::Popad
     );
     let fast_path = !simple_only && (!touches_memory || simple) && (!touches_stack || cpu.mode().is_64());
-    op.handler = if fast_path { handlers.fast } else { handlers.slow };
-    Some(op)
+    op.set_handler(if fast_path { handlers.fast } else { handlers.slow });
+    Some(match handlers.fused {
+        Some(fused) if fast_path => Made::Fusable(op, fused),
+        _ => Made::Operation(op),
+    })
 }
 
 fn source_size(instruction: &Instruction) -> usize {

@@ -8,13 +8,15 @@ mod branch;
 mod integer;
 mod operands;
 mod select;
+mod shapes;
 
 use iced_x86::{Code, Decoder, DecoderError, DecoderOptions, FlowControl, Instruction};
 
-use crate::block::{BlockKey, Op};
+use crate::block::{BlockKey, Handler, Op};
 use crate::cpu::{CodeSize, Cpu};
 use crate::execute;
 use crate::mmu::host;
+use crate::model::Vendor;
 
 /// Most instructions in a block.
 const MOST_INSTRUCTIONS: usize = 48;
@@ -23,8 +25,15 @@ pub(crate) const MOST_OPERATIONS: usize = 2 * MOST_INSTRUCTIONS + 2;
 /// Bytes looked at for a block.
 const WINDOW: usize = 384;
 
-/// Of the reserved NOPs, those that CET and MPX took are NOPs still: neither is offered.
-const OPTIONS: u32 = DecoderOptions::FORCE_RESERVED_NOP;
+/// What the decoder would read otherwise. Of the reserved NOPs, those that CET and MPX took are NOPs still: neither is offered. And in 64-bit mode AMD's
+/// processors heed 66 before near branches, Intel's do not.
+pub(crate) fn options(cpu: &Cpu) -> u32 {
+    let vendor = match cpu.vendor {
+        Vendor::Amd => DecoderOptions::AMD,
+        Vendor::Intel => DecoderOptions::NONE,
+    };
+    DecoderOptions::FORCE_RESERVED_NOP | vendor
+}
 
 fn bitness(cpu: &Cpu) -> u32 {
     match cpu.mode().code_size() {
@@ -38,6 +47,10 @@ fn bitness(cpu: &Cpu) -> u32 {
 pub(super) enum Made {
     /// An operation; the block may go on.
     Operation(Op),
+    /// An operation that sets flags, and its handlers if a conditional branch inside the page follows.
+    Fusable(Op, &'static [Handler; 16]),
+    /// A conditional branch inside the page, and its condition.
+    BranchInside(Op, u8),
     /// An operation that always leaves the straight line.
     Leaves(Op),
     /// As `Leaves`, with the data operation that its slow form needs.
@@ -75,9 +88,29 @@ pub(crate) fn single(cpu: &mut Cpu, bytes: &[u8], offset: u16) -> *const Op {
     cpu.blocks.insert_transient(operations)
 }
 
+/// Whether the bytes, fifteen or more that are no instruction, are none because it would be longer than fifteen: #GP instead of #UD.
+///
+/// iced does not tell the two apart. Only repeated prefixes make an instruction that long, so the same one without the repetitions tells its length.
+fn is_too_long(cpu: &Cpu, bytes: &[u8]) -> bool {
+    const LONGEST: usize = 15;
+    const PREFIXES: [u8; 11] = [0x26, 0x2E, 0x36, 0x3E, 0x64, 0x65, 0x66, 0x67, 0xF0, 0xF2, 0xF3];
+    let prefixes = bytes.iter().take_while(|byte| PREFIXES.contains(byte)).count();
+    let mut shorter: Vec<u8> = Vec::with_capacity(bytes.len());
+    for (index, byte) in bytes.iter().enumerate() {
+        // Of prefixes that are the same, the last counts.
+        if index >= prefixes || !bytes[index + 1..prefixes].contains(byte) {
+            shorter.push(*byte);
+        }
+    }
+    let removed = bytes.len() - shorter.len();
+    let mut decoder = Decoder::with_ip(bitness(cpu), &shorter, 0, options(cpu));
+    let _ = decoder.decode();
+    decoder.last_error() == DecoderError::NoMoreBytes || decoder.position() + removed > LONGEST
+}
+
 /// Whether the bytes are the beginning of an instruction, but not all of it.
 pub(crate) fn needs_more(cpu: &Cpu, bytes: &[u8]) -> bool {
-    let mut decoder = Decoder::with_ip(bitness(cpu), bytes, 0, OPTIONS);
+    let mut decoder = Decoder::with_ip(bitness(cpu), bytes, 0, options(cpu));
     let mut instruction = Instruction::default();
     decoder.decode_out(&mut instruction);
     bytes.len() < 15 && decoder.last_error() == DecoderError::NoMoreBytes
@@ -92,11 +125,12 @@ fn decode(
     operations: &mut Vec<Op>,
     transient: bool,
 ) -> Option<u32> {
-    let mut decoder = Decoder::with_ip(bitness(cpu), bytes, offset.into(), OPTIONS);
+    let mut decoder = Decoder::with_ip(bitness(cpu), bytes, offset.into(), options(cpu));
     let mut instruction = Instruction::default();
     let mut count = 0u8;
     let mut at = offset;
     let stepping = most == 1;
+    let mut fusable: Option<&'static [Handler; 16]> = None;
     while usize::from(count) < most {
         let start = decoder.position();
         decoder.decode_out(&mut instruction);
@@ -108,7 +142,7 @@ fn decode(
                 }
                 break;
             }
-            let too_long = bytes.len() - start >= 15 && length >= 15;
+            let too_long = is_too_long(cpu, &bytes[start..]);
             let handler = if too_long { execute::too_long } else { execute::undefined };
             operations.push(operands::plain(at, length as u8, handler));
             return Some(u32::from(at) + length as u32);
@@ -118,8 +152,19 @@ fn decode(
         let context = select::Context { instruction: &instruction, encoded, at, count, stepping, transient };
         let made = select::operation(cpu, &context);
         at += length as u16;
+        let before = fusable.take();
         match made {
             Made::Operation(operation) => operations.push(operation),
+            Made::Fusable(operation, handlers) => {
+                operations.push(operation);
+                fusable = Some(handlers);
+            }
+            Made::BranchInside(operation, condition) => {
+                if let (Some(handlers), Some(last)) = (before, operations.last_mut()) {
+                    last.set_handler(handlers[usize::from(condition)]);
+                }
+                operations.push(operation);
+            }
             Made::Leaves(operation) => {
                 operations.push(operation);
                 return Some(at.into());

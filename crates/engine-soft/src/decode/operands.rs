@@ -4,22 +4,11 @@
 use iced_x86::{Instruction, Register};
 
 use crate::block::{Handler, Op, field};
-use crate::cpu::Cpu;
+use crate::cpu::{Cpu, memory_segment};
 
 /// An operation without operands.
 pub(super) fn plain(offset: u16, length: u8, handler: Handler) -> Op {
-    Op {
-        handler,
-        immediate: 0,
-        displacement: 0,
-        offset,
-        length_and_segment: length & 15,
-        base: field::ZERO,
-        index: field::ZERO,
-        scale: 0,
-        register: 0,
-        extra: 0,
-    }
+    Op::new(handler, offset, length)
 }
 
 /// Byte offset of a general-purpose register of any width.
@@ -36,6 +25,7 @@ pub(super) fn address_width(cpu: &Cpu, instruction: &Instruction) -> usize {
         (Register::EIP, _) => 4,
         (Register::None, Register::None) => match instruction.memory_displ_size() {
             2 => 2,
+            4 => 4,
             8 => 8,
             _ if cpu.mode().is_64() => 8,
             _ => 4,
@@ -48,7 +38,7 @@ pub(super) fn address_width(cpu: &Cpu, instruction: &Instruction) -> usize {
 /// Fills in the memory operand; gives whether the fast path can serve it.
 pub(super) fn memory(cpu: &Cpu, instruction: &Instruction, op: &mut Op) -> bool {
     let (base, index) = (instruction.memory_base(), instruction.memory_index());
-    let segment = match instruction.memory_segment() {
+    let segment = match memory_segment(instruction, cpu.mode().is_64()) {
         Register::ES => 0,
         Register::CS => 1,
         Register::SS => 2,

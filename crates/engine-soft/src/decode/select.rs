@@ -5,9 +5,10 @@ use iced_x86::{Instruction, Mnemonic, OpKind, Register};
 
 use super::operands::{memory, plain};
 use super::{Made, Slow, branch, integer};
-use crate::cpu::{Cpu, Operand};
+use crate::cpu::{Cpu, Operand, memory_segment};
 use crate::execute::{self, Repeat, StringKind};
 use crate::host_execution::{CompileError, Placement, place};
+use crate::model::Vendor;
 use crate::stop::{Next, Stop};
 use crate::system;
 use x86::paging::AccessKind;
@@ -38,8 +39,16 @@ pub(super) fn operation(cpu: &mut Cpu, context: &Context<'_>) -> Made {
     if let Some(made) = string(cpu, context) {
         return made;
     }
-    if let Some(operation) = integer::operation(cpu, context) {
-        return Made::Operation(operation);
+    // 0F 0D with a register is a hint for Intel's processors and nothing for AMD's.
+    if instruction.mnemonic() == Mnemonic::Reservednop
+        && instruction.op0_kind() == OpKind::Register
+        && context.encoded.windows(2).any(|bytes| bytes == [0x0F, 0x0D])
+        && cpu.vendor == Vendor::Amd
+    {
+        return undefined(context);
+    }
+    if let Some(made) = integer::operation(cpu, context) {
+        return made;
     }
     if instruction.mnemonic() == Mnemonic::Clflush {
         return Made::Slow(Slow::Function(flush_line));
@@ -48,11 +57,14 @@ pub(super) fn operation(cpu: &mut Cpu, context: &Context<'_>) -> Made {
         Placement::Stub(_) => stub(cpu, context),
         // The system half has these.
         Placement::State(_) => undefined(context),
+        Placement::Interpreter(_) if instruction.mnemonic() == Mnemonic::Pause => {
+            Made::Operation(plain(context.at, instruction.len() as u8, execute::fast::<execute::Pause>))
+        }
         Placement::Interpreter(_) if is_hint(instruction.mnemonic()) => {
             Made::Operation(plain(context.at, instruction.len() as u8, execute::fast::<execute::Nop>))
         }
-        Placement::Interpreter(_) if is_missing(instruction.mnemonic()) => {
-            Made::Slow(Slow::Function(missing))
+        Placement::Interpreter(_) if is_masked_store(instruction.mnemonic()) => {
+            Made::Slow(Slow::Function(execute::masked_store))
         }
         Placement::Interpreter(_) => undefined(context),
     }
@@ -71,11 +83,7 @@ fn undefined(context: &Context<'_>) -> Made {
     Made::Leaves(plain(context.at, context.instruction.len() as u8, execute::undefined))
 }
 
-fn missing(_cpu: &mut Cpu, _instruction: &Instruction) -> Result<Next, Stop> {
-    Err(Stop::unsupported("vector stores and gathers of selected elements"))
-}
-
-fn is_missing(mnemonic: Mnemonic) -> bool {
+fn is_masked_store(mnemonic: Mnemonic) -> bool {
     matches!(mnemonic, Mnemonic::Maskmovq | Mnemonic::Maskmovdqu)
 }
 
@@ -86,7 +94,6 @@ fn is_hint(mnemonic: Mnemonic) -> bool {
         mnemonic,
         M::Nop
             | M::Fnop
-            | M::Pause
             | M::Prefetch
             | M::Prefetchw
             | M::Prefetchnta
@@ -180,7 +187,7 @@ fn string(cpu: &Cpu, context: &Context<'_>) -> Option<Made> {
         _ => None,
     };
     op.index = width(instruction.op0_kind()).or_else(|| width(instruction.op1_kind())).unwrap_or(8);
-    let segment = match instruction.memory_segment() {
+    let segment = match memory_segment(instruction, cpu.mode().is_64()) {
         Register::ES => 0,
         Register::CS => 1,
         Register::SS => 2,
@@ -189,6 +196,5 @@ fn string(cpu: &Cpu, context: &Context<'_>) -> Option<Made> {
         _ => 3,
     };
     op.length_and_segment |= segment << 4;
-    let _ = cpu;
     Some(Made::Operation(op))
 }

@@ -7,7 +7,7 @@
 
 use std::sync::atomic::Ordering;
 
-use super::path::{Fast, Path, Slow};
+use super::path::{Body, Fast, Miss, Path, Slow, slow};
 use super::register::{get, set, truncate, whole};
 use super::stack::{move_pointer, push, top};
 use crate::block::{Leave, Op};
@@ -53,7 +53,7 @@ unsafe fn go_linked(cpu: &mut Cpu, op: *const Op) -> Leave {
         if spend(cpu, &*op) || link.is_null() {
             return unlinked(cpu, op);
         }
-        ((*link).handler)(cpu, link)
+        (*link).handler()(cpu, link)
     }
 }
 
@@ -80,7 +80,7 @@ unsafe fn go(cpu: &mut Cpu, op: *const Op, rip: u64) -> Leave {
             return Leave::LookUp;
         }
         cpu.frame.slots[slot::IP_BASE] = rip & !0xFFF;
-        ((*found).handler)(cpu, found)
+        (*found).handler()(cpu, found)
     }
 }
 
@@ -91,6 +91,27 @@ unsafe fn go(cpu: &mut Cpu, op: *const Op, rip: u64) -> Leave {
 pub(crate) unsafe fn branch_inside<const CONDITION: u8>(cpu: &mut Cpu, op: *const Op) -> Leave {
     // SAFETY: the operation is live and not the last of its block.
     unsafe { if cpu.flags.condition(CONDITION) { go_linked(cpu, op) } else { super::path::next(cpu, op) } }
+}
+
+/// An instruction that sets flags, and the conditional branch inside its page that follows it, which keeps its own operation.
+///
+/// # Safety
+/// As [`crate::block::Handler`]; the following operation is a [`branch_inside`].
+pub(crate) unsafe fn fused<B: Body, const CONDITION: u8>(cpu: &mut Cpu, op: *const Op) -> Leave {
+    // SAFETY: both operations are live, and the branch is not the last of its block.
+    unsafe {
+        match B::run::<Fast>(cpu, &*op) {
+            Ok(()) => {
+                let branch = op.add(1);
+                if cpu.flags.condition(CONDITION) {
+                    go_linked(cpu, branch)
+                } else {
+                    super::path::next(cpu, branch)
+                }
+            }
+            Err(Miss) => slow::<B>(cpu, op),
+        }
+    }
 }
 
 /// A conditional branch to another page, in 64-bit mode.
@@ -226,11 +247,26 @@ pub(crate) unsafe fn jump_memory_64(cpu: &mut Cpu, op: *const Op) -> Leave {
     }
 }
 
-/// What a branch that is not decoded to a handler of its own does: `immediate` of [`branch_slow`]'s operations, whose direct targets are never linked.
+/// CALL of the address in memory, in 64-bit mode.
+///
+/// # Safety
+/// As [`crate::block::Handler`].
+pub(crate) unsafe fn call_memory_64(cpu: &mut Cpu, op: *const Op) -> Leave {
+    // SAFETY: the operation is live.
+    unsafe {
+        let Ok(address) = Fast::address(cpu, &*op, 8, false) else { return branch_slow(cpu, op) };
+        let back = cpu.frame.slots[slot::IP_BASE].wrapping_add((*op).next_offset());
+        match Fast::read::<8>(cpu, address) {
+            Ok(rip) if is_canonical(rip) && push::<Fast, 8>(cpu, back).is_ok() => go(cpu, op, rip),
+            _ => branch_slow(cpu, op),
+        }
+    }
+}
+
+/// What a branch does, for [`branch_slow`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
 pub(crate) enum Kind {
-    /// Jcc; the condition is in the high half of `scale`'s place: see [`Branch`].
     Conditional,
     Jump,
     Call,
@@ -246,7 +282,7 @@ pub(crate) enum Kind {
     LoopNotEqual,
 }
 
-/// The side of a branch that slow handlers need: packed into `Op::base` for direct branches and `Op::extra`'s neighbour fields otherwise.
+/// What [`branch_slow`] needs of a branch. It stands in a data operation after the branch's own.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Branch {
     pub(crate) kind: Kind,

@@ -5,6 +5,7 @@ use super::path::{Body, Path, effective_address};
 use super::register::{get, get_zero_extended, set, set_whole, sign_extend, truncate, whole};
 use crate::block::Op;
 use crate::cpu::Cpu;
+use crate::run::PAUSE_COST;
 
 /// Declares bodies without type parameters other than widths.
 macro_rules! bodies {
@@ -194,8 +195,16 @@ bodies! {
         P::write::<BYTES>(cpu, address, value)
     }
 
-    /// NOP, and all hints
+    /// NOP, and all hints but PAUSE
     Nop<>(cpu, op, P) {
+        Ok(())
+    }
+
+    /// PAUSE
+    Pause<>(cpu, op, P) {
+        cpu.pauses += 1;
+        cpu.budget -= PAUSE_COST;
+        cpu.granted -= PAUSE_COST;
         Ok(())
     }
 }

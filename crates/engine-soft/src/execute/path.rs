@@ -76,7 +76,8 @@ impl Path for Fast {
 
     #[inline(always)]
     fn address(cpu: &Cpu, op: &Op, _bytes: usize, _write: bool) -> Result<u64, Miss> {
-        let index = whole(cpu, op.index) << (op.scale & 3);
+        // The address size, above the scale, is zero on this path.
+        let index = whole(cpu, op.index).wrapping_shl(op.scale.into());
         Ok(whole(cpu, op.base).wrapping_add(index).wrapping_add(op.displacement as u64))
     }
 
@@ -216,12 +217,10 @@ impl Path for Slow {
     }
 
     fn read<const BYTES: usize>(cpu: &mut Cpu, linear: u64) -> Result<u64, Stop> {
-        check_alignment(cpu, linear, BYTES)?;
         cpu.read(linear, BYTES, cpu.privilege())
     }
 
     fn write<const BYTES: usize>(cpu: &mut Cpu, linear: u64, value: u64) -> Result<(), Stop> {
-        check_alignment(cpu, linear, BYTES)?;
         cpu.write(linear, BYTES, value, cpu.privilege())
     }
 
@@ -230,8 +229,8 @@ impl Path for Slow {
         linear: u64,
         change: impl FnOnce(u64) -> u64,
     ) -> Result<(), Stop> {
-        check_alignment(cpu, linear, BYTES)?;
         let privilege = cpu.privilege();
+        cpu.check_alignment(linear, BYTES, privilege)?;
         cpu.probe_write(linear, BYTES, privilege)?;
         let old = cpu.read(linear, BYTES, privilege)?;
         cpu.write(linear, BYTES, change(old), privilege)
@@ -242,8 +241,8 @@ impl Path for Slow {
         linear: u64,
         mut change: impl FnMut(u64) -> u64,
     ) -> Result<(), Stop> {
-        check_alignment(cpu, linear, BYTES)?;
         let privilege = cpu.privilege();
+        cpu.check_alignment(linear, BYTES, privilege)?;
         cpu.probe_write(linear, BYTES, privilege)?;
         if cpu.is_device(linear, BYTES, privilege)? {
             let old = cpu.read(linear, BYTES, privilege)?;
@@ -262,14 +261,6 @@ impl Path for Slow {
     fn stop(stop: Stop) -> Stop {
         stop
     }
-}
-
-/// #AC, where CR0.AM and RFLAGS.AC ask for it at CPL 3. While they do, the fast path sees an empty TLB.
-fn check_alignment(cpu: &Cpu, linear: u64, bytes: usize) -> Result<(), Stop> {
-    if cpu.checks_alignment() && !linear.is_multiple_of(bytes as u64) {
-        return Err(Stop::exception(x86::exception::Exception::AlignmentCheck));
-    }
-    Ok(())
 }
 
 impl Cpu {
@@ -303,7 +294,7 @@ pub(crate) unsafe fn next(cpu: &mut Cpu, op: *const Op) -> Leave {
     // SAFETY: by contract.
     unsafe {
         let next = op.add(1);
-        ((*next).handler)(cpu, next)
+        (*next).handler()(cpu, next)
     }
 }
 

@@ -121,6 +121,7 @@ bodies! {
                 let address = P::stack_address(cpu, pointer, BYTES, true)?;
                 if pass == 0 {
                     let privilege = cpu.privilege();
+                    cpu.check_alignment(address, BYTES, privilege).map_err(P::stop)?;
                     cpu.probe_write(address, BYTES, privilege).map_err(P::stop)?;
                 } else {
                     let value = whole(cpu, 8 * register);

@@ -113,7 +113,10 @@ fn run(cpu: &mut Cpu, op: &Op) -> Result<bool, Stop> {
             done
         };
         advance(cpu, RCX, width, done.wrapping_neg());
-        cpu.budget -= 1 + (done * u64::from(size) / 64) as i64;
+        // Work, not instructions: it is taken off both.
+        let work = 1 + (done * u64::from(size) / 64) as i64;
+        cpu.budget -= work;
+        cpu.granted -= work;
         if matches!(kind, StringKind::Compare | StringKind::Scan) {
             let equal = cpu.flags.has(Flags::ZF);
             if equal != (op.extra == Repeat::WhileEqual as u8) {
@@ -147,6 +150,9 @@ fn address(
 
 /// Does as many elements as lie in one page on each side, and gives their number: 0 if that cannot be done at once.
 fn piece(cpu: &mut Cpu, op: &Op, kind: StringKind, count: u64) -> Result<u64, Stop> {
+    if cpu.checks_alignment() {
+        return Ok(0);
+    }
     let (size, width) = (u64::from(op.base), op.index);
     let room = |linear: u64| 0x1000 - (linear & 0xFFF);
     let moving = kind == StringKind::Move;
@@ -208,8 +214,8 @@ fn element(cpu: &mut Cpu, op: &Op, kind: StringKind) -> Result<(), Stop> {
     match kind {
         StringKind::Move => {
             let from = address(cpu, source, RSI, width, size, AccessKind::Read)?;
-            let to = address(cpu, SegmentName::Es, RDI, width, size, AccessKind::Write)?;
             let value = cpu.read(from, size, privilege)?;
+            let to = address(cpu, SegmentName::Es, RDI, width, size, AccessKind::Write)?;
             cpu.write(to, size, value, privilege)?;
             advance(cpu, RSI, width, by);
             advance(cpu, RDI, width, by);
@@ -232,8 +238,8 @@ fn element(cpu: &mut Cpu, op: &Op, kind: StringKind) -> Result<(), Stop> {
         }
         StringKind::Compare => {
             let first = address(cpu, source, RSI, width, size, AccessKind::Read)?;
-            let second = address(cpu, SegmentName::Es, RDI, width, size, AccessKind::Read)?;
             let first = cpu.read(first, size, privilege)?;
+            let second = address(cpu, SegmentName::Es, RDI, width, size, AccessKind::Read)?;
             let second = cpu.read(second, size, privilege)?;
             compare(cpu, size, first, second);
             advance(cpu, RSI, width, by);

@@ -3,6 +3,7 @@
 
 use engine::{ExitReason, MemoryAccess, MemoryAccessKind, MemoryExitCause};
 use memory::Rights;
+use x86::exception::Exception;
 use x86::paging::{Access, AccessKind, PageSize, Privilege, Translation, WalkError, load_pdptes};
 
 use super::host;
@@ -211,11 +212,24 @@ impl Cpu {
         }
     }
 
+    /// #AC for an operand that is not aligned, where CR0.AM and RFLAGS.AC ask for it at CPL 3. While they do, the fast path sees an empty TLB.
+    ///
+    /// # Errors
+    /// #AC.
+    pub(crate) fn check_alignment(&self, linear: u64, size: usize, privilege: Privilege) -> Result<(), Stop> {
+        let explicit = matches!(privilege, Privilege::User);
+        if explicit && self.checks_alignment() && !linear.is_multiple_of(size as u64) {
+            return Err(Stop::exception(Exception::AlignmentCheck));
+        }
+        Ok(())
+    }
+
     /// Reads 1, 2, 4 or 8 bytes at a linear address, zero-extended.
     ///
     /// # Errors
-    /// #PF or an exit.
+    /// #AC, #PF or an exit.
     pub fn read(&mut self, linear: u64, size: usize, privilege: Privilege) -> Result<u64, Stop> {
+        self.check_alignment(linear, size, privilege)?;
         let (first, second) = self.places(linear, size, AccessKind::Read, privilege)?;
         if let (Part { place: Place::Host { address, .. }, .. }, None) = (&first, &second) {
             // SAFETY: the access lies in one page of guest memory that the space maps for reading.
@@ -232,8 +246,9 @@ impl Cpu {
     /// Writes the low 1, 2, 4 or 8 bytes of a value at a linear address.
     ///
     /// # Errors
-    /// #PF or an exit; nothing was written then.
+    /// #AC, #PF or an exit; nothing was written then.
     pub fn write(&mut self, linear: u64, size: usize, value: u64, privilege: Privilege) -> Result<(), Stop> {
+        self.check_alignment(linear, size, privilege)?;
         let (first, second) = self.places(linear, size, AccessKind::Write, privilege)?;
         if let (Part { place: Place::Host { address, page }, .. }, None) = (&first, &second) {
             // SAFETY: the access lies in one page of guest memory that the space maps for writing.

@@ -82,6 +82,11 @@ impl Cpu {
     /// Forgets what guest-physical pages are: the space's maps, rights or overlays, or the view, changed.
     pub(crate) fn flush_physical(&mut self) {
         self.mmu.physical.clear();
+        // Pages at the same host address may be others from now on.
+        self.physical_epoch = self.physical_epoch.wrapping_add(1);
+        if self.physical_epoch == 0 {
+            self.blocks.jumps.clear();
+        }
         self.flush_all();
     }
 

@@ -112,3 +112,52 @@ impl Model {
 fn host_vendor() -> Vendor {
     if __cpuid(0).ebx == u32::from_le_bytes(*b"Auth") { Vendor::Amd } else { Vendor::Intel }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn model(vendor: Vendor) -> Model {
+        Model { vendor, ..Model::x86_64_v2().unwrap() }
+    }
+
+    #[test]
+    fn both_vendors_name_themselves_in_both_ranges() {
+        for (vendor, name) in [(Vendor::Intel, b"GenuineIntel"), (Vendor::Amd, b"AuthenticAMD")] {
+            let leaf = model(vendor).cpuid(0, 0);
+            let told: Vec<u8> =
+                [leaf.ebx, leaf.edx, leaf.ecx].into_iter().flat_map(u32::to_le_bytes).collect();
+            assert_eq!(told, name);
+            let highest = model(vendor).cpuid(0x8000_0000, 0);
+            assert_eq!(highest.ebx, if vendor == Vendor::Amd { leaf.ebx } else { 0 });
+            // Beyond the highest leaf there is nothing.
+            assert_eq!(model(vendor).cpuid(highest.eax + 1, 0), CpuidResult::default());
+            assert_eq!(model(vendor).cpuid(leaf.eax + 1, 0), CpuidResult::default());
+            assert_eq!(model(vendor).cpuid(1, 0).eax, model(vendor).signature());
+        }
+    }
+
+    #[test]
+    fn only_what_the_host_can_execute_is_offered() {
+        for vendor in [Vendor::Intel, Vendor::Amd] {
+            let model = model(vendor);
+            assert!(Extensions::of_host().contains(model.extensions()));
+            let [features, structured] = [1, 7].map(|leaf| model.cpuid(leaf, 0));
+            // AVX, FMA, F16C; AVX2, RTM, AVX-512, PKU: without state to save, or never offered.
+            assert_eq!(features.ecx & (1 << 28 | 1 << 12 | 1 << 29), 0);
+            assert_eq!(structured.ebx & (1 << 5 | 1 << 11 | 1 << 16), 0);
+            assert_eq!(structured.ecx & 1 << 3, 0);
+            // The hypervisor bit is somebody else's.
+            assert_eq!(features.ecx >> 31, 0);
+        }
+    }
+
+    #[test]
+    fn cache_and_topology_leaves_end() {
+        for (vendor, leaf) in [(Vendor::Intel, 4), (Vendor::Amd, 0x8000_001D)] {
+            assert_ne!(model(vendor).cpuid(leaf, 3).eax & 31, 0);
+            assert_eq!(model(vendor).cpuid(leaf, 4).eax & 31, 0);
+            assert_eq!(model(vendor).cpuid(0xB, 2).ecx >> 8, 0);
+        }
+    }
+}

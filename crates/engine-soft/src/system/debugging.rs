@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Debug registers, breakpoints and single step (SDM 3B 17.2, 17.3).
 
-use engine::DebugRegisters;
-use iced_x86::{Decoder, DecoderOptions, Instruction, InstructionInfoFactory, OpAccess, Register};
+use engine::{DebugRegisters, Gpr};
+use iced_x86::{Decoder, Instruction, InstructionInfoFactory, Mnemonic, OpAccess, OpKind, Register};
 use x86::control::{BreakpointCondition, Dr7};
 use x86::exception::Exception;
 
@@ -75,12 +75,14 @@ pub(super) fn write(cpu: &mut Cpu, instruction: &Instruction) -> Result<Next, St
 /// #DB, a fault.
 pub fn before_step(cpu: &mut Cpu) -> Result<(), Raised> {
     let debug = cpu.debug();
+    // A load of SS holds off the breakpoint of the instruction behind it (SDM 3A 6.8.3).
+    let after_stack_load = std::mem::take(&mut cpu.holds_trap) && cpu.events.interrupt_shadow;
     cpu.data_breakpoints_met = 0;
     if debug.dr7 & 0xFF == 0 {
         return Ok(());
     }
     cpu.data_breakpoints_met = data_breakpoints(cpu);
-    if cpu.rflags() & rflags::RF != 0 {
+    if after_stack_load || cpu.rflags() & rflags::RF != 0 {
         return Ok(());
     }
     let linear = cpu.code_linear(cpu.rip);
@@ -98,7 +100,26 @@ fn breakpoints(debug: &DebugRegisters) -> impl Iterator<Item = (usize, x86::cont
     (0..4).map(move |index| (index, dr7.breakpoint(index))).filter(|(_, breakpoint)| breakpoint.enabled)
 }
 
-/// The data breakpoints that the instruction at RIP will meet if it is executed, as bits of DR6.
+/// The first port that an instruction accesses, and how many bytes, if it is one that does.
+fn port_access(cpu: &Cpu, instruction: &Instruction) -> Option<(u64, u64)> {
+    use Mnemonic as M;
+    let port = match instruction.mnemonic() {
+        M::In if instruction.op1_kind() == OpKind::Immediate8 => instruction.immediate(1),
+        M::Out if instruction.op0_kind() == OpKind::Immediate8 => instruction.immediate(0),
+        M::In | M::Out | M::Insb | M::Insw | M::Insd | M::Outsb | M::Outsw | M::Outsd => {
+            cpu.gpr(Gpr::Rdx) & 0xFFFF
+        }
+        _ => return None,
+    };
+    let size = match instruction.mnemonic() {
+        M::In => instruction.op0_register().size(),
+        M::Out => instruction.op1_register().size(),
+        _ => instruction.memory_size().size(),
+    };
+    Some((port, size as u64))
+}
+
+/// The data and port breakpoints that the instruction at RIP will meet if it is executed, as bits of DR6.
 fn data_breakpoints(cpu: &mut Cpu) -> u64 {
     let debug = cpu.debug();
     if !breakpoints(&debug).any(|(_, breakpoint)| breakpoint.condition != BreakpointCondition::Execute) {
@@ -111,9 +132,20 @@ fn data_breakpoints(cpu: &mut Cpu) -> u64 {
         CodeSize::Bits64 => 64,
     };
     let instruction =
-        &Decoder::with_ip(bits, &bytes[..length.into()], cpu.rip, DecoderOptions::NONE).decode();
+        &Decoder::with_ip(bits, &bytes[..length.into()], cpu.rip, crate::decode::options(cpu)).decode();
     let mut factory = InstructionInfoFactory::new();
     let mut bits = 0;
+    if cpu.cr4().de()
+        && let Some((port, size)) = port_access(cpu, instruction)
+    {
+        for (index, breakpoint) in breakpoints(&debug) {
+            let first = debug.dr[index] & !(u64::from(breakpoint.length) - 1);
+            let meets = port < first.wrapping_add(breakpoint.length.into()) && first < port + size;
+            if breakpoint.condition == BreakpointCondition::Io && meets {
+                bits |= 1 << index;
+            }
+        }
+    }
     for used in factory.info(instruction).used_memory() {
         let (reads, writes) = match used.access() {
             OpAccess::Read | OpAccess::CondRead => (true, false),
@@ -157,6 +189,7 @@ pub fn after_step(cpu: &mut Cpu, before: u64) -> Option<Raised> {
         cpu.set_rflags(cpu.rflags() & !rflags::RF);
     }
     let met = std::mem::take(&mut cpu.data_breakpoints_met);
-    let bits = met | if before & rflags::TF != 0 { SINGLE_STEP } else { 0 };
+    let traps = before & rflags::TF != 0 && !std::mem::take(&mut cpu.holds_trap);
+    let bits = met | if traps { SINGLE_STEP } else { 0 };
     (bits != 0).then(|| debug_exception(bits))
 }

@@ -263,5 +263,7 @@ pub(super) fn software_interrupt(cpu: &mut Cpu, vector: u8) -> Result<(), Stop> 
         return Err(Stop::GENERAL_PROTECTION);
     }
     let instruction_length = cpu.next_rip.wrapping_sub(cpu.rip) as u8;
-    attempt(cpu, Event::Software { vector, instruction_length })
+    attempt(cpu, Event::Software { vector, instruction_length })?;
+    cpu.holds_trap = true;
+    Ok(())
 }

@@ -8,6 +8,7 @@ use engine::{Gpr, Segment, SegmentName};
 use iced_x86::{Code, Instruction};
 
 use crate::cpu::{Cpu, rflags};
+use crate::model::Vendor;
 use crate::stop::{Next, Stop};
 
 /// Flat 64-bit code, 32-bit code and data of privilege level 0; DPL is added.
@@ -74,8 +75,14 @@ pub(super) fn sysret(cpu: &mut Cpu, instruction: &Instruction) -> Result<Next, S
     Ok(Next::Jump)
 }
 
+/// AMD's processors know SYSENTER and SYSEXIT in legacy mode only (APM 3).
+fn undefined_in_long_mode(cpu: &Cpu) -> Result<(), Stop> {
+    if cpu.vendor == Vendor::Amd && cpu.is_long_mode() { Err(Stop::INVALID_OPCODE) } else { Ok(()) }
+}
+
 /// SYSENTER.
 pub(super) fn sysenter(cpu: &mut Cpu, _instruction: &Instruction) -> Result<Next, Stop> {
+    undefined_in_long_mode(cpu)?;
     let selector = cpu.msrs.sysenter_cs;
     if cpu.is_real_mode() || selector & 0xFFFC == 0 {
         return Err(Stop::GENERAL_PROTECTION);
@@ -90,8 +97,12 @@ pub(super) fn sysenter(cpu: &mut Cpu, _instruction: &Instruction) -> Result<Next
 
 /// SYSEXIT.
 pub(super) fn sysexit(cpu: &mut Cpu, instruction: &Instruction) -> Result<Next, Stop> {
+    if cpu.is_real_mode() || cpu.cpl() != 0 {
+        return Err(Stop::GENERAL_PROTECTION);
+    }
+    undefined_in_long_mode(cpu)?;
     let selector = cpu.msrs.sysenter_cs;
-    if cpu.is_real_mode() || cpu.cpl() != 0 || selector & 0xFFFC == 0 {
+    if selector & 0xFFFC == 0 {
         return Err(Stop::GENERAL_PROTECTION);
     }
     let to_64 = instruction.code() == Code::Sysexitq;

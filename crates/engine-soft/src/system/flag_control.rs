@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! CLI, STI, PUSHF, POPF, CLAC and STAC.
+//! CLI, STI, PUSHF, POPF, CLAC, STAC and SALC.
 
+use engine::Gpr;
 use iced_x86::Instruction;
 
-use crate::cpu::{Cpu, rflags};
+use crate::cpu::{Cpu, Flags, rflags};
 use crate::stop::{Next, Stop};
 
 fn require_io_privilege(cpu: &Cpu) -> Result<(), Stop> {
@@ -81,4 +82,11 @@ pub(super) fn clac(cpu: &mut Cpu, _instruction: &Instruction) -> Result<Next, St
 /// STAC.
 pub(super) fn stac(cpu: &mut Cpu, _instruction: &Instruction) -> Result<Next, Stop> {
     set_alignment_check(cpu, true)
+}
+
+/// SALC: AL is all ones or zeros, as CF is. Every processor has it; AMD's manuals leave it out.
+pub(super) fn salc(cpu: &mut Cpu, _instruction: &Instruction) -> Result<Next, Stop> {
+    let value = if cpu.flags.has(Flags::CF) { 0xFF } else { 0 };
+    cpu.set_gpr_part(Gpr::Rax, 1, value);
+    Ok(Next::Sequential)
 }

@@ -7,7 +7,7 @@ use x86::paging::{AccessKind, Privilege};
 use x86::segment::SegmentAttributes;
 use x86::tss::tss32;
 
-use crate::cpu::{Cpu, segment_of};
+use crate::cpu::{Cpu, memory_segment, segment_of};
 use crate::stop::{Next, Stop};
 
 /// Checks that the current code may access `size` ports from `port` on.
@@ -99,11 +99,12 @@ fn repeats(instruction: &Instruction) -> bool {
 pub(super) fn input_string(cpu: &mut Cpu, instruction: &Instruction) -> Result<Next, Stop> {
     let width = index_width(instruction.op0_kind());
     let size = instruction.memory_size().size();
+    let port = cpu.register(Register::DX) as u16;
+    // Permission is needed even to move nothing.
+    require_permission(cpu, port, size as u8)?;
     if repeats(instruction) && masked(cpu.gpr(Gpr::Rcx), width) == 0 {
         return Ok(Next::Sequential);
     }
-    let port = cpu.register(Register::DX) as u16;
-    require_permission(cpu, port, size as u8)?;
     let linear = cpu.linear(SegmentName::Es, masked(cpu.gpr(Gpr::Rdi), width), size, AccessKind::Write)?;
     // The device must not be read if its value then cannot be stored.
     cpu.probe_write(linear, size, cpu.privilege())?;
@@ -118,12 +119,13 @@ pub(super) fn input_string(cpu: &mut Cpu, instruction: &Instruction) -> Result<N
 pub(super) fn output_string(cpu: &mut Cpu, instruction: &Instruction) -> Result<Next, Stop> {
     let width = index_width(instruction.op1_kind());
     let size = instruction.memory_size().size();
+    let port = cpu.register(Register::DX) as u16;
+    // Permission is needed even to move nothing.
+    require_permission(cpu, port, size as u8)?;
     if repeats(instruction) && masked(cpu.gpr(Gpr::Rcx), width) == 0 {
         return Ok(Next::Sequential);
     }
-    let port = cpu.register(Register::DX) as u16;
-    require_permission(cpu, port, size as u8)?;
-    let segment = segment_of(instruction.memory_segment());
+    let segment = segment_of(memory_segment(instruction, cpu.mode().is_64()));
     let linear = cpu.linear(segment, masked(cpu.gpr(Gpr::Rsi), width), size, AccessKind::Read)?;
     let value = cpu.read(linear, size, cpu.privilege())?;
     let rep = repeats(instruction);

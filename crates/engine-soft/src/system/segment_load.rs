@@ -23,6 +23,7 @@ pub(super) fn mov(cpu: &mut Cpu, instruction: &Instruction) -> Result<Next, Stop
         load(cpu, name, value as u16)?;
         if name == SegmentName::Ss {
             cpu.events.interrupt_shadow = true;
+            cpu.holds_trap = true;
         }
         return Ok(Next::Sequential);
     }
@@ -41,6 +42,7 @@ pub(super) fn pop(cpu: &mut Cpu, instruction: &Instruction) -> Result<Next, Stop
     stack.commit(cpu);
     if name == SegmentName::Ss {
         cpu.events.interrupt_shadow = true;
+        cpu.holds_trap = true;
     }
     Ok(Next::Sequential)
 }

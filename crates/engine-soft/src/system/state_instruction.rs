@@ -153,6 +153,8 @@ fn pointer_width(instruction: &Instruction) -> PointerWidth {
 
 fn fxsave(cpu: &mut Cpu, instruction: &Instruction) -> Result<(), Stop> {
     let linear = area(cpu, instruction, 512, AccessKind::Write, 16)?;
+    // The reserved end of the area is not written, but must be there.
+    cpu.probe_write(linear, 512, cpu.privilege())?;
     let (image, length) = cpu.frame.vector.fxsave(pointer_width(instruction), cpu.mode().is_64());
     cpu.write_bytes(linear, &image[..length], cpu.privilege())
 }

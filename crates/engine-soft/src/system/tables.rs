@@ -8,7 +8,7 @@ use x86::segment::{SegmentAttributes, Selector, SystemDescriptor, SystemType};
 
 use super::descriptor::{Found, general_protection, not_present};
 use super::{require_kernel, require_kernel_or_no_umip, require_protected};
-use crate::cpu::{Cpu, Flags, Operand};
+use crate::cpu::{Cpu, Flags, Operand, gpr_of};
 use crate::stop::{Next, Stop};
 
 fn memory_operand(cpu: &Cpu, instruction: &Instruction, size: usize, kind: AccessKind) -> Result<u64, Stop> {
@@ -199,7 +199,12 @@ pub(super) fn arpl(cpu: &mut Cpu, instruction: &Instruction) -> Result<Next, Sto
     let source = cpu.register(instruction.op1_register());
     let raised = destination & 3 < source & 3;
     if raised {
-        cpu.write_operand(instruction, 0, 2, destination & !3 | source & 3)?;
+        let value = destination & !3 | source & 3;
+        match instruction.op0_kind() {
+            // Sixteen bits whatever the operand size.
+            OpKind::Register => cpu.set_gpr_part(gpr_of(instruction.op0_register()), 2, value),
+            _ => cpu.write_operand(instruction, 0, 2, value)?,
+        }
     }
     cpu.flags.set(Flags::ZF, raised);
     Ok(Next::Sequential)

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! INVLPG and INVPCID.
+//! INVLPG, INVPCID and CLFLUSH.
 
 use iced_x86::Instruction;
 use x86::paging::AccessKind;
@@ -16,6 +16,14 @@ pub(super) fn invlpg(cpu: &mut Cpu, instruction: &Instruction) -> Result<Next, S
         cpu.flush_page(linear);
         cpu.derive();
     }
+    Ok(Next::Sequential)
+}
+
+/// CLFLUSH: faults as a load does. There is no cache that anyone could see.
+pub(super) fn clflush(cpu: &mut Cpu, instruction: &Instruction) -> Result<Next, Stop> {
+    let (segment, offset) = cpu.effective_address(instruction);
+    let linear = cpu.linear(segment, offset, 1, AccessKind::Read)?;
+    cpu.translate(linear, AccessKind::Read, cpu.privilege())?;
     Ok(Next::Sequential)
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Accesses to memory that is not there: exits before the instruction, and replay of what was completed.
 
-use engine::{ExitReason, Gpr, MemoryAccess, MemoryAccessKind, MemoryExitCause, Resume};
+use engine::{ExitReason, Gpr, MemoryAccess, MemoryAccessKind, MemoryExitCause, Resume, RunLimits};
 use iced_x86::code_asm::*;
 
 use super::machine::{CODE, DEVICE, Machine};
@@ -88,4 +88,47 @@ fn an_answer_can_skip_the_instruction() {
     machine.vp.resume(Resume::Advance);
     assert_eq!(machine.run().reason, ExitReason::Halt);
     assert_eq!(machine.vp.rip(), CODE + 2);
+}
+
+#[test]
+fn no_event_comes_between_a_completed_access_and_the_end_of_its_instruction() {
+    let mut machine = Machine::new();
+    machine.load(|a| {
+        a.mov(ebx, DEVICE as i32).unwrap();
+        a.mov(dword_ptr(rbx), 7).unwrap();
+        a.nop().unwrap();
+        a.hlt().unwrap();
+    });
+    machine.vp.set_rflags(0x202);
+    assert_eq!(machine.run().reason, access(DEVICE, 4, MemoryAccessKind::Write(7)));
+    machine.vp.resume(Resume::Complete(0));
+    assert!(!machine.vp.can_take_interrupt() && !machine.vp.can_take_nmi());
+    let window = RunLimits { interrupt_window: true, nmi_window: true, ..RunLimits::default() };
+    let exit = machine.vp.run(window);
+    assert!(matches!(exit.reason, ExitReason::InterruptWindow | ExitReason::NmiWindow), "{exit:?}");
+    assert_eq!(machine.vp.rip(), CODE + 11, "the store is over, the next instruction has not begun");
+}
+
+/// A loop of PAUSE says that it waits; a few of them do not.
+#[test]
+fn a_loop_of_pause_is_a_spin_wait() {
+    let mut machine = Machine::new();
+    machine.load(|a| {
+        let (mut short, mut long) = (a.create_label(), a.create_label());
+        a.mov(ecx, 20).unwrap();
+        a.set_label(&mut short).unwrap();
+        a.pause().unwrap();
+        a.dec(ecx).unwrap();
+        a.jnz(short).unwrap();
+        a.mov(eax, 1).unwrap();
+        a.set_label(&mut long).unwrap();
+        a.pause().unwrap();
+        a.jmp(long).unwrap();
+    });
+    for _ in 0..3 {
+        assert_eq!(machine.run().reason, ExitReason::SpinWait);
+        assert_eq!(machine.vp.gpr(Gpr::Rax), 1);
+    }
+    let limits = RunLimits { deadline: Some(0), ..RunLimits::default() };
+    assert_eq!(machine.vp.run(limits).reason, ExitReason::Deadline, "waiting does not hide a deadline");
 }

@@ -49,6 +49,11 @@ pub(super) fn long_mode_state(cpl: u16) -> VpState {
 impl Machine {
     /// A machine whose VP has not run yet.
     pub(super) fn new() -> Self {
+        Self::with_engine(&SoftEngine::new(Model::x86_64_v2().unwrap()))
+    }
+
+    /// The same with another engine.
+    pub(super) fn with_engine(engine: &SoftEngine) -> Self {
         let space = Space::new(40);
         let object = MemoryObject::allocate(BYTES).unwrap();
         space.batch(|batch| batch.map(VIEW, 0, BYTES >> 12, &object, 0, Rights::ALL)).unwrap();
@@ -65,7 +70,6 @@ impl Machine {
                 write(0x4000 + 0x1000 * table + 8 * index, (4 + table) << 21 | index << 12 | 7);
             }
         }
-        let engine = SoftEngine::new(Model::x86_64_v2().unwrap());
         let group = engine.create_group(&space).unwrap();
         let mut vp = group.create_vp(0).unwrap();
         vp.restore(&long_mode_state(0));

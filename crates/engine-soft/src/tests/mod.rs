@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Programs for the whole processor, assembled here and run by way of the contract.
 
+mod concurrency;
 mod devices;
 mod machine;
 mod modes;

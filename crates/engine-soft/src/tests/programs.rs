@@ -4,6 +4,9 @@
 use engine::{ExitReason, Gpr, RunLimits};
 use iced_x86::code_asm::*;
 
+use crate::SoftEngine;
+use crate::model::Model;
+
 use super::machine::{CODE, Machine, STACK};
 
 #[test]
@@ -186,4 +189,22 @@ fn a_hundred_million_instructions_need_little_stack() {
         assert_eq!(machine.read(0x20_0000), 5_000_000 * 5_000_001 / 2);
     };
     std::thread::Builder::new().stack_size(256 << 10).spawn(run).unwrap().join().unwrap();
+}
+
+#[test]
+fn more_code_than_the_block_cache_holds_runs() {
+    const COUNT: usize = 60_000;
+    // One chunk of 16384 operations, and none besides.
+    let mut machine = Machine::with_engine(&SoftEngine::with_block_bytes(Model::x86_64_v2().unwrap(), 0));
+    let mut code = [0xFF, 0xC0].repeat(COUNT);
+    // DEC ECX; JNZ to the start; HLT
+    code.extend([0xFF, 0xC9, 0x0F, 0x85]);
+    code.extend((-(code.len() as i32 + 4)).to_le_bytes());
+    code.push(0xF4);
+    machine.write(CODE, &code);
+    machine.vp.set_gpr(Gpr::Rax, 0);
+    machine.vp.set_gpr(Gpr::Rcx, 3);
+    assert_eq!(machine.run().reason, ExitReason::Halt);
+    assert_eq!(machine.vp.gpr(Gpr::Rax), 3 * COUNT as u64);
+    assert_eq!(machine.vp.rip(), CODE + code.len() as u64 - 1);
 }

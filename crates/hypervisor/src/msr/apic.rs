@@ -51,6 +51,7 @@ impl Vp {
                     vtl.before_end_of_interrupt();
                 }
                 let effect = vtl.apic.write_msr(register, value, now)?;
+                vtl.after_register_write(effect, self.partition.reference_time());
                 drop(state);
                 self.apply_apic_effect(effect);
             }

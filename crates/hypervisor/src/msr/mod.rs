@@ -46,12 +46,13 @@ impl Vp {
                 self.processor_msrs.read(number, self.partition.processor().vendor()).ok_or(GeneralProtection)
             }
         };
+        let sleeps = number == hv::GUEST_IDLE && value.is_ok();
         let value = value.or_else(|fault| self.ask_host_to_read(number).ok_or(fault));
         self.trace(TraceEvent::ReadMsr(number, value.is_ok()));
         match value {
             Ok(value) => {
                 self.engine.resume(Resume::Complete(value));
-                if number == hv::GUEST_IDLE {
+                if sleeps {
                     self.guest_idle();
                 }
             }

@@ -125,17 +125,13 @@ impl Vp {
     /// Places one of the VP's own overlay pages. The register changes first: what is sent to the page before it lies in its new place is in
     /// the page all the same.
     fn write_vp_page(&mut self, number: u32, value: OverlayPage) {
-        let reference_time = self.partition.reference_time().at(self.partition.clock().now());
         {
             let mut state = self.partition.vp(self.index).state();
             let vtl = state.vtl(self.active_vtl);
             match number {
                 msr::VP_ASSIST_PAGE => vtl.set_assist_page(value),
                 msr::SIEFP => vtl.synic.set_siefp(value),
-                _ => {
-                    vtl.synic.set_simp(value);
-                    vtl.rescan(reference_time);
-                }
+                _ => vtl.synic.set_simp(value),
             }
         }
         let VpOverlays { message, event_flags, assist } = &mut self.overlays[usize::from(self.active_vtl.0)];
@@ -154,7 +150,7 @@ impl Vp {
         let effect = {
             let mut state = self.partition.vp(self.index).state();
             let vtl = state.vtl(self.active_vtl);
-            match number {
+            let effect = match number {
                 msr::EOI => {
                     within(value, u64::from(u32::MAX))?;
                     vtl.before_end_of_interrupt();
@@ -165,7 +161,9 @@ impl Vp {
                     vtl.apic.set_tpr(within(value, 0xFF)? as u8);
                     Effect::None
                 }
-            }
+            };
+            vtl.after_register_write(effect, self.partition.reference_time());
+            effect
         };
         self.apply_apic_effect(effect);
         Ok(())
@@ -177,10 +175,7 @@ impl Vp {
             let mut state = self.partition.vp(self.index).state();
             let vtl = state.vtl(self.active_vtl);
             match number {
-                msr::SCONTROL => {
-                    vtl.synic.set_scontrol(Scontrol::from_bits(value));
-                    vtl.rescan(reference_time);
-                }
+                msr::SCONTROL => vtl.synic.set_scontrol(Scontrol::from_bits(value)),
                 msr::EOM => vtl.rescan(reference_time),
                 _ => {
                     let sint = Sint::from_bits(value);

@@ -53,13 +53,14 @@ impl Vp {
     }
 
     /// Looks at the shared state: serves requests, lets time pass, delivers what can be delivered, and decides how guest code may run.
-    pub(super) fn get_ready(&mut self, until: Option<u64>) -> Readiness {
-        self.look = false;
+    pub(super) fn get_ready(&mut self) -> Readiness {
+        // A run that is over begins the next one with another look.
+        self.look = true;
         if self.shared().take_stop() {
             return Readiness::Leave(VpExit::Stopped);
         }
         let now = self.partition.clock().now();
-        if until.is_some_and(|until| now >= until) {
+        if self.until.is_some_and(|until| now >= until) {
             return Readiness::Leave(VpExit::Deadline);
         }
         let decision = self.decide(now);
@@ -70,18 +71,19 @@ impl Vp {
             Delivered::Vector(vector) => self.trace(TraceEvent::Interrupt(vector)),
             Delivered::External => {
                 self.acknowledge_external();
+                // The PIC may have another one, and what was decided is out of date.
                 return Readiness::LookAgain;
             }
         }
         self.limits = decision.limits;
-        self.limits.deadline = [self.limits.deadline, until].into_iter().flatten().min();
+        self.limits.deadline = [self.limits.deadline, self.until].into_iter().flatten().min();
         if !decision.sleep {
+            self.look = false;
             return Readiness::Enter;
         }
         if self.shared().fall_asleep() {
             Readiness::Leave(VpExit::Idle { until: self.limits.deadline })
         } else {
-            self.look = true;
             Readiness::LookAgain
         }
     }
@@ -124,6 +126,7 @@ impl Vp {
             return Decision { limits, delivered, expirations, sleep: true };
         }
 
+        let idle = state.run_state == RunState::GuestIdle;
         let mut wakes = false;
         if state.nmi {
             wakes = true;
@@ -133,10 +136,9 @@ impl Vp {
                 delivered = Delivered::Nmi;
             } else {
                 limits.nmi_window = true;
-                wakes = false;
+                wakes = idle;
             }
         }
-        let idle = state.run_state == RunState::GuestIdle;
         let vtl = state.vtl(vtl_index);
         if let Some(pending) = vtl.pending() {
             if self.engine.can_take_interrupt() {
@@ -153,9 +155,10 @@ impl Vp {
                 wakes = true;
             } else {
                 limits.interrupt_window = true;
-                wakes |= idle;
             }
         }
+        // Whoever is idle wants to know of every interrupt, also of one that has to wait for the end of another.
+        wakes |= idle && vtl.is_requested();
         limits.deadline = vtl.deadline(tsc_offset);
         if wakes {
             state.run_state = RunState::Running;
@@ -165,8 +168,6 @@ impl Vp {
 
     /// The acknowledge cycle with the PIC, for an interrupt that can be delivered now.
     fn acknowledge_external(&mut self) {
-        // The PIC may have another one, and what was decided before is out of date.
-        self.look = true;
         let Some(controller) = self.partition.interrupt_controller() else {
             // Nobody is there to say which vector it is, so there is no interrupt.
             self.shared().state().vtl(self.active_vtl).apic.set_lint0(false);

@@ -22,6 +22,9 @@ pub enum VpExit {
         /// When to run again if nobody wakes it.
         until: Option<u64>,
     },
+    /// The guest waits in a loop: of PAUSE instructions, or it said so by HvNotifyLongSpinWait (TLFS 14.5.1). What it waits for may be another VP, so
+    /// the thread had better let others run first. Running again at once does no harm.
+    SpinWait,
     /// The host's deadline has come.
     Deadline,
     /// [`super::VpShared::stop`] was called.

@@ -12,9 +12,6 @@ mod run;
 mod shared;
 pub(crate) mod state;
 
-#[cfg(test)]
-mod tests;
-
 use std::sync::Arc;
 
 use engine::{EngineVp, Resume, RunLimits};
@@ -52,6 +49,8 @@ pub struct Vp {
     run_began: u64,
     /// Shared state is to be looked at before guest code runs on.
     look: bool,
+    /// The host's deadline of this run.
+    until: Option<u64>,
     /// What holds while nobody wants attention.
     limits: RunLimits,
     statistics: Option<Box<Statistics>>,
@@ -77,6 +76,7 @@ impl Vp {
             consumed: 0,
             run_began: 0,
             look: true,
+            until: None,
             limits: RunLimits::default(),
             statistics: statistics.then(Box::default),
         }
@@ -96,6 +96,7 @@ impl Vp {
 
     /// Its registers. What they are set to takes effect with the next run.
     pub fn registers(&mut self) -> &mut dyn EngineVp {
+        self.look = true;
         &mut *self.engine
     }
 
@@ -118,10 +119,11 @@ impl Vp {
     #[must_use]
     pub fn statistics(&self) -> Option<Statistics> {
         let mut statistics = Statistics::clone(self.statistics.as_deref()?);
+        statistics.instructions = self.engine.instructions();
         let mut state = self.shared().state();
         let vtl = state.vtl(Vtl::VTL0);
         statistics.eoi_assists = vtl.eoi_assist.used();
-        (statistics.messages, statistics.event_flags) = vtl.synic.delivered();
+        statistics.synic = vtl.synic.counts();
         Some(statistics)
     }
 

@@ -18,20 +18,23 @@ impl Vp {
     pub fn run(&mut self, until: Option<u64>) -> VpExit {
         self.run_began = self.partition.clock().now();
         self.shared().leave();
-        self.look = true;
-        let exit = self.run_until(until);
+        if self.until != until {
+            self.until = until;
+            self.look = true;
+        }
+        let exit = self.run_until();
         self.consumed = self.consumed();
         self.run_began = self.partition.clock().now();
         exit
     }
 
-    fn run_until(&mut self, until: Option<u64>) -> VpExit {
+    fn run_until(&mut self) -> VpExit {
         loop {
             if self.shared().take_attention() {
                 self.look = true;
             }
             if self.look {
-                match self.get_ready(until) {
+                match self.get_ready() {
                     Readiness::Enter => {}
                     Readiness::LookAgain => continue,
                     Readiness::Leave(exit) => return exit,
@@ -87,6 +90,10 @@ impl Vp {
                 self.trace(TraceEvent::Exit(ExitKind::Window));
                 self.look = true;
                 None
+            }
+            ExitReason::SpinWait => {
+                self.trace(TraceEvent::Exit(ExitKind::SpinWait));
+                Some(VpExit::SpinWait)
             }
             ExitReason::Cpuid { leaf, subleaf } => {
                 self.trace(TraceEvent::Exit(ExitKind::Cpuid));
@@ -190,7 +197,9 @@ impl Vp {
                     } else {
                         vtl.settle_eoi_assist();
                     }
-                    vtl.apic.write_page(offset, value as u32, now)
+                    let effect = vtl.apic.write_page(offset, value as u32, now);
+                    vtl.after_register_write(effect, self.partition.reference_time());
+                    effect
                 };
                 self.engine.resume(Resume::Complete(0));
                 self.apply_apic_effect(effect);
@@ -206,15 +215,8 @@ impl Vp {
             Effect::None => {}
             Effect::Send(message) => self.partition.route(Some(self.index), self.active_vtl, message),
             Effect::EndOfInterrupt(level_triggered) => {
-                let (vtl, partition) = (self.active_vtl, &*self.partition);
-                let mut state = self.shared().state();
-                let vtl = state.vtl(vtl);
-                vtl.settle_eoi_assist();
-                // An EOI is a chance for messages that wait for their slots (TLFS 11.4).
-                vtl.rescan(partition.reference_time().at(partition.clock().now()));
-                drop(state);
-                if let (Some(vector), Some(controller)) = (level_triggered, partition.interrupt_controller())
-                {
+                let controller = self.partition.interrupt_controller();
+                if let (Some(vector), Some(controller)) = (level_triggered, controller) {
                     controller.end_of_interrupt(vector);
                 }
             }

@@ -89,15 +89,22 @@ impl VpShared {
 
     /// Makes the VP look at its shared state before it runs on.
     pub(crate) fn notify(&self) {
-        self.attention.store(true, Ordering::SeqCst);
-        let place = self.place.load(Ordering::SeqCst);
-        if place == Place::InGuest as u8 {
-            self.kicker.kick();
-        } else if place == Place::Asleep as u8
+        if self.notify_running() == Place::Asleep as u8
             && let Some(waker) = lock(&self.waker).as_ref()
         {
             waker();
         }
+    }
+
+    /// Makes the VP look at its shared state before it runs guest code, but lets it sleep: for what concerns nothing else. Gives its
+    /// place.
+    pub(crate) fn notify_running(&self) -> u8 {
+        self.attention.store(true, Ordering::SeqCst);
+        let place = self.place.load(Ordering::SeqCst);
+        if place == Place::InGuest as u8 {
+            self.kicker.kick();
+        }
+        place
     }
 
     /// Whether guest code may be running.
@@ -132,5 +139,26 @@ impl VpShared {
     /// For the holder of the token: no guest code runs any more, and it does not sleep.
     pub(crate) fn leave(&self) {
         self.place.store(Place::Out as u8, Ordering::Release);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tests::Lab;
+
+    /// What is asked before a VP enters guest code or sleeps is looked at first; what is asked after reaches it.
+    #[test]
+    fn attention_is_never_lost() {
+        let lab = Lab::new(1);
+        let vp = lab.partition.vp(0);
+        assert!(vp.take_attention() && !vp.take_attention());
+        for go in [VpShared::enter, VpShared::fall_asleep] {
+            vp.notify();
+            assert!(!go(vp) && !vp.is_in_guest());
+            assert!(vp.take_attention());
+            assert!(go(vp));
+            vp.leave();
+        }
     }
 }

@@ -12,7 +12,7 @@ use zerocopy::IntoBytes;
 use crate::eoi_assist::EoiAssist;
 use crate::flush::PendingFlush;
 use crate::local_apic::{
-    Acknowledged, Delivery, InterruptMessage, LocalApic, LocalApicConfig, PendingInterrupt,
+    Acknowledged, Delivery, Effect, InterruptMessage, LocalApic, LocalApicConfig, PendingInterrupt,
 };
 use crate::reference_time::ReferenceTime;
 use crate::synic::{Buffer, Delivered, InvalidSynicState, Message, SintIndex, SintInterrupt, Synic};
@@ -42,7 +42,7 @@ pub(crate) struct VpState {
     pub(crate) run_state: RunState,
     pub(crate) nmi: bool,
     pub(crate) init: bool,
-    /// Page number of a start-up IPI that the VP was waiting for.
+    /// Page number of a start-up IPI, which counts only if the VP waits for one.
     pub(crate) start_up: Option<u8>,
     pub(crate) flush: PendingFlush,
     vtls: [VtlState; VTL_COUNT],
@@ -93,12 +93,7 @@ impl VpState {
                 self.init = true;
                 self.start_up = None;
             }
-            Delivery::StartUp(page) => {
-                if !self.init && self.run_state != RunState::WaitForStartUp {
-                    return false;
-                }
-                self.start_up = Some(page);
-            }
+            Delivery::StartUp(page) => self.start_up = Some(page),
         }
         true
     }
@@ -180,6 +175,11 @@ impl VtlState {
         self.apic.pending()
     }
 
+    /// Whether any interrupt has arrived that is not delivered yet, whatever the priorities and the processor's flags.
+    pub(crate) fn is_requested(&mut self) -> bool {
+        self.pending().is_some() || !self.apic.requested().is_empty()
+    }
+
     /// Hands out the pending vector. If nothing will depend on its EOI, the guest may skip that.
     pub(crate) fn acknowledge(&mut self) -> Option<Acknowledged> {
         self.settle_eoi_assist();
@@ -201,6 +201,13 @@ impl VtlState {
         self.revoke_eoi_assist();
     }
 
+    /// After a register of the local APIC was written: an EOI is a chance for messages that wait for their slots (TLFS 11.4).
+    pub(crate) fn after_register_write(&mut self, effect: Effect, reference: &ReferenceTime) {
+        if matches!(effect, Effect::EndOfInterrupt(_)) && self.synic.queued() != 0 {
+            self.rescan(reference.at(reference.clock().now()));
+        }
+    }
+
     /// Writes HV_X64_MSR_VP_ASSIST_PAGE.
     pub(crate) fn set_assist_page(&mut self, value: OverlayPage) {
         self.revoke_eoi_assist();
@@ -210,7 +217,12 @@ impl VtlState {
     // The SynIC.
 
     fn raise(&mut self, interrupt: Option<SintInterrupt>) -> bool {
-        interrupt.is_some_and(|SintInterrupt { vector, auto_eoi }| self.request(vector, false, auto_eoi))
+        let Some(SintInterrupt { vector, auto_eoi }) = interrupt else { return false };
+        let raised = self.request(vector, false, auto_eoi);
+        if raised {
+            self.synic.count_interrupt();
+        }
+        raised
     }
 
     /// Raises the interrupt of a source, with nothing to deliver.
@@ -275,7 +287,8 @@ impl VtlState {
             expirations = self.expire_timers(reference.at(now));
             self.timers_changed(reference);
         }
-        if self.synic.queued() == 0 {
+        if self.synic.queued() == 0 || !self.synic.takes_messages() {
+            // When both are given again, the first look tries at once.
             self.retry_due = None;
         } else if self.retry_due.is_none_or(|due| now >= due) {
             self.rescan(reference.at(now));

@@ -12,6 +12,9 @@ mount -t tmpfs tmp /tmp
 hostname viridian
 cd /root
 
+# A pipe can be faster than what reads it here: the port then asks the other end to wait.
+stty -F /dev/console crtscts
+
 for module in $(cat /etc/viridian/modules); do
     insmod "/lib/modules/$module" || echo "The module $module could not be loaded."
 done

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 use super::{ConsoleEvent, Listener};
@@ -18,6 +18,9 @@ const QUIT: u8 = b'x';
 /// Bytes that wait for the guest at most.
 const QUEUE_SIZE: usize = 4096;
 const READ_SIZE: usize = 512;
+
+/// Until the guest is told again that input has ended.
+const TELL_AGAIN: Timespec = Timespec { tv_sec: 0, tv_nsec: 500_000_000 };
 
 /// Bytes on their way to the guest.
 #[derive(Default)]
@@ -44,6 +47,10 @@ impl Queue {
         let taken = bytes.len().min(room);
         state.bytes.extend(&bytes[..taken]);
         taken
+    }
+
+    fn is_empty(&self) -> bool {
+        self.lock().bytes.is_empty()
     }
 
     /// Waits until there is room. `false` if the console is being closed.
@@ -110,6 +117,8 @@ pub(super) struct Reader {
     listener: Listener,
     escape: Option<EscapeFilter>,
     at_end: Vec<u8>,
+    /// Input so far ends with a whole line, or there was none.
+    at_line_start: bool,
 }
 
 impl Reader {
@@ -122,7 +131,8 @@ impl Reader {
     ) -> Result<(Self, Stop), Errno> {
         let (stop, pipe) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
         let escape = terminal.then(EscapeFilter::default);
-        let reader = Self { file, stop, queue: Arc::clone(&queue), listener, escape, at_end };
+        let reader =
+            Self { file, stop, queue: Arc::clone(&queue), listener, escape, at_end, at_line_start: true };
         Ok((reader, Stop { queue, _pipe: pipe }))
     }
 
@@ -130,10 +140,7 @@ impl Reader {
         let mut buffer = [0; READ_SIZE];
         while let Some(read) = self.read(&mut buffer) {
             if read.is_empty() {
-                let at_end = std::mem::take(&mut self.at_end);
-                self.pass(&at_end);
-                self.listener.notify(ConsoleEvent::EndOfInput);
-                return;
+                return self.end_of_input();
             }
             let mut passed = Vec::with_capacity(read.len());
             let quit = match &mut self.escape {
@@ -143,6 +150,7 @@ impl Reader {
                     false
                 }
             };
+            self.at_line_start = passed.last().map_or(self.at_line_start, |&last| last == b'\n');
             if !self.pass(&passed) {
                 return;
             }
@@ -150,6 +158,31 @@ impl Reader {
                 self.listener.notify(ConsoleEvent::Quit);
                 return;
             }
+        }
+    }
+
+    /// Tells the guest that no more comes, and tells it again as long as it takes that and runs on. The end of a pipe is there for every read, but a
+    /// byte that stands for it is not: a program that was reading may have ended by it, or the guest's terminal, changing its mode, made it void.
+    fn end_of_input(&mut self) {
+        let at_end = std::mem::take(&mut self.at_end);
+        if !at_end.is_empty() && !self.at_line_start {
+            self.pass(b"\n");
+        }
+        self.pass(&at_end);
+        self.listener.notify(ConsoleEvent::EndOfInput);
+        while !at_end.is_empty() && !self.is_closed_within(TELL_AGAIN) {
+            if self.queue.is_empty() {
+                self.pass(&at_end);
+            }
+        }
+    }
+
+    /// Waits; true as soon as the console is being closed.
+    fn is_closed_within(&self, time: Timespec) -> bool {
+        let mut files = [PollFd::new(&self.stop, PollFlags::IN)];
+        match poll(&mut files, Some(&time)) {
+            Ok(ready) => ready > 0,
+            Err(errno) => errno != Errno::INTR,
         }
     }
 

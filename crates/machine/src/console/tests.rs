@@ -63,6 +63,19 @@ fn closed_input_ends_at_once_and_may_send_a_farewell() {
 }
 
 #[test]
+fn a_farewell_ends_the_last_line_and_comes_again_when_it_was_taken() {
+    let (read, to) = pipe();
+    let (console, mut serial, events) = listen(read, b"\x04");
+    write(&to, b"uname");
+    drop(to);
+    assert_eq!(drain(serial.as_mut(), &events), b"uname\n\x04");
+    assert_eq!(events.recv_timeout(PATIENCE), Ok(ConsoleEvent::Input));
+    assert_eq!((serial.next_byte(), serial.next_byte()), (Some(4), None));
+    drop(console);
+    assert!(events.recv().is_err(), "a closed console says no more");
+}
+
+#[test]
 fn a_pipe_waits_for_a_guest_that_does_not_read() {
     let (read, to) = pipe();
     let (_console, mut serial, events) = listen(read, b"");

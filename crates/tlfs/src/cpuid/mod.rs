@@ -70,8 +70,8 @@ pub struct RegisterInfo {
     pub fields: &'static [Field],
 }
 
-const fn whole(name: &'static str) -> [Field; 1] {
-    [Field { name, low: 0, width: 32 }]
+const fn whole(name: &'static str, about: &'static str) -> [Field; 1] {
+    [Field { name, low: 0, width: 32, about }]
 }
 
 /// Number of fields that lie in bits 31:0.
@@ -87,7 +87,8 @@ const PRIVILEGES_LOW: usize = fields_below_32(PrivilegeMask::FIELDS);
 
 /// The fields of bits 63:32, moved down by 32.
 const PRIVILEGES_HIGH: [Field; PrivilegeMask::FIELDS.len() - PRIVILEGES_LOW] = {
-    let mut fields = [Field { name: "", low: 0, width: 0 }; PrivilegeMask::FIELDS.len() - PRIVILEGES_LOW];
+    let mut fields =
+        [Field { name: "", low: 0, width: 0, about: "" }; PrivilegeMask::FIELDS.len() - PRIVILEGES_LOW];
     let mut index = 0;
     while index < fields.len() {
         let field = PrivilegeMask::FIELDS[PRIVILEGES_LOW + index];
@@ -109,15 +110,33 @@ macro_rules! registers {
     };
 }
 
-const RESERVED: &[Field] = &whole("");
+/// What the leaf tells, with its section.
+pub const fn about(leaf: u32) -> Option<&'static str> {
+    Some(match leaf {
+        VENDOR_AND_MAX_LEAF => "Highest leaf, and the vendor of the hypervisor (TLFS 2.4.1).",
+        INTERFACE => "Which interface the leaves above follow (TLFS 2.4.2).",
+        VERSION => "Version of the hypervisor; zero until GUEST_OS_ID is set (TLFS 2.4.3).",
+        FEATURES => "Privileges of the partition and features of the interface (TLFS 2.4.4).",
+        RECOMMENDATIONS => "What the guest is advised to use (TLFS 2.4.5).",
+        LIMITS => "Limits of the implementation (TLFS 2.4.6).",
+        HARDWARE_FEATURES => "Hardware that the hypervisor uses (TLFS 2.4.7).",
+        CPU_MANAGEMENT_FEATURES => "Processor management, for the root (TLFS 2.4.8).",
+        SVM_FEATURES => "Shared virtual memory (TLFS 2.4.9).",
+        NESTED_PRIVILEGES => "What a nested hypervisor may use of the one below (TLFS 2.4.10).",
+        NESTED_FEATURES => "Enlightenments for a nested hypervisor (TLFS 2.4.11).",
+        _ => return None,
+    })
+}
+
+const RESERVED: &[Field] = &whole("", "");
 
 registers! {
-    VENDOR_AND_MAX_LEAF: &whole("max_leaf"), &whole("vendor_signature0"), &whole("vendor_signature1"), &whole("vendor_signature2");
-    INTERFACE: &whole("interface_signature"), RESERVED, RESERVED, RESERVED;
-    VERSION: &whole("build_number"), Version::FIELDS, &whole("service_pack"), Service::FIELDS;
+    VENDOR_AND_MAX_LEAF: &whole("max_leaf", "Highest leaf."), &whole("vendor_signature0", "Who made the hypervisor, letters 1 to 4."), &whole("vendor_signature1", "Letters 5 to 8."), &whole("vendor_signature2", "Letters 9 to 12.");
+    INTERFACE: &whole("interface_signature", "Which interface the leaves follow: \"Hv#1\"."), RESERVED, RESERVED, RESERVED;
+    VERSION: &whole("build_number", "Build number."), Version::FIELDS, &whole("service_pack", "Service pack."), Service::FIELDS;
     FEATURES: PrivilegeMask::FIELDS.split_at(PRIVILEGES_LOW).0, &PRIVILEGES_HIGH, PowerFeatures::FIELDS, Features::FIELDS;
-    RECOMMENDATIONS: Recommendations::FIELDS, &whole("spinlock_retries"), PhysicalAddress::FIELDS, RESERVED;
-    LIMITS: &whole("max_virtual_processors"), &whole("max_logical_processors"), &whole("max_interrupt_vectors"), RESERVED;
+    RECOMMENDATIONS: Recommendations::FIELDS, &whole("spinlock_retries", "Tries for a spin lock before the hypervisor is told; all ones: never."), PhysicalAddress::FIELDS, RESERVED;
+    LIMITS: &whole("max_virtual_processors", "Most virtual processors of a partition."), &whole("max_logical_processors", "Most logical processors."), &whole("max_interrupt_vectors", "Most physical interrupt vectors for remapping."), RESERVED;
     HARDWARE_FEATURES: HardwareFeatures::FIELDS, RESERVED, RESERVED, RESERVED;
     CPU_MANAGEMENT_FEATURES: CpuManagementFeatures::FIELDS, CpuPowerFeatures::FIELDS, RemapFeatures::FIELDS, RESERVED;
     SVM_FEATURES: SvmFeatures::FIELDS, RESERVED, RESERVED, RESERVED;
@@ -134,6 +153,7 @@ mod tests {
         for info in REGISTERS {
             let bits: u32 = info.fields.iter().map(|field| u32::from(field.width)).sum();
             assert_eq!(bits, 32, "leaf {:#x} {:?}", info.leaf, info.register);
+            assert!(about(info.leaf).is_some(), "leaf {:#x}", info.leaf);
         }
     }
 

@@ -66,6 +66,8 @@ pub struct CallInfo {
     pub privileges: PrivilegeMask,
     /// How the layout is known.
     pub layout: LayoutBasis,
+    /// What it does, in a sentence, with the section that says so.
+    pub about: &'static str,
 }
 
 /// The facts about the call with this code, if it has a name.
@@ -75,13 +77,13 @@ pub fn info(code: CallCode) -> Option<&'static CallInfo> {
 
 macro_rules! calls {
     ($(
-        $(#[$doc:meta])*
+        $(#[doc = $doc:literal])+
         $CALL:ident = $code:literal, $name:literal, $class:ident, $caller:ident, [$($privilege:ident),*], $layout:ident;
     )+) => {
         open_enum! {
             /// Hypercall code, bits 15:0 of the input value (TLFS 3.7, Appendix A).
             pub struct CallCode(u16);
-            $( $(#[$doc])* $CALL = $code, $name; )+
+            $( $(#[doc = $doc])+ $CALL = $code, $name; )+
         }
 
         /// Every call that has a name, by code.
@@ -92,6 +94,7 @@ macro_rules! calls {
             caller: Caller::$caller,
             privileges: PrivilegeMask::of(&[$( Privilege::$privilege ),*]),
             layout: LayoutBasis::$layout,
+            about: concat!($($doc),+).trim_ascii(),
         }, )+];
     };
 }

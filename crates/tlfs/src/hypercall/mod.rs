@@ -4,9 +4,11 @@
 
 mod calls;
 mod parameters;
+mod statuses;
 
 pub use calls::*;
 pub use parameters::*;
+pub use statuses::*;
 
 use crate::HvStatus;
 use crate::declare::bit_fields;

@@ -1,7 +1,38 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The 64 bits of the synthetic MSRs.
 
+use crate::Field;
 use crate::declare::bit_fields;
+
+/// The fields of the MSR with this number; none for one that is a number as a whole, or has no number here.
+/// GUEST_OS_ID has those of the open-source form.
+pub const fn fields(number: u32) -> &'static [Field] {
+    use super::*;
+    let number = match number {
+        NESTED_SCONTROL..=NESTED_SINT15 => number - NESTED_BASE + GUEST_OS_ID,
+        number => number,
+    };
+    match number {
+        GUEST_OS_ID => OpenSourceGuestOsId::FIELDS,
+        HYPERCALL => Hypercall::FIELDS,
+        RESET => Reset::FIELDS,
+        NPIEP_CONFIG => NpiepConfig::FIELDS,
+        EOI => Eoi::FIELDS,
+        ICR => Icr::FIELDS,
+        TPR => Tpr::FIELDS,
+        SCONTROL => Scontrol::FIELDS,
+        REFERENCE_TSC | VP_ASSIST_PAGE | SIMP | SIEFP => OverlayPage::FIELDS,
+        SINT0..=SINT15 => Sint::FIELDS,
+        STIMER0_CONFIG | STIMER1_CONFIG | STIMER2_CONFIG | STIMER3_CONFIG => StimerConfig::FIELDS,
+        STIME_UNHALTED_TIMER_CONFIG => StimeUnhaltedTimerConfig::FIELDS,
+        CRASH_CTL => CrashCtl::FIELDS,
+        REENLIGHTENMENT_CONTROL => ReenlightenmentControl::FIELDS,
+        TSC_EMULATION_CONTROL => TscEmulationControl::FIELDS,
+        TSC_EMULATION_STATUS => TscEmulationStatus::FIELDS,
+        TSC_INVARIANT_CONTROL => TscInvariantControl::FIELDS,
+        _ => &[],
+    }
+}
 
 bit_fields! {
     /// GUEST_OS_ID as a closed-source system writes it (TLFS 2.6.1).

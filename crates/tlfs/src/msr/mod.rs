@@ -35,14 +35,16 @@ pub struct MsrInfo {
     pub privilege: Option<Privilege>,
     /// Field of [`cpuid::Features`](crate::cpuid::Features) that must be set for the MSR to exist.
     pub feature: Option<&'static str>,
+    /// What it is, in a sentence, with the section that says so.
+    pub about: &'static str,
 }
 
 /// First number of the MSRs that reach the hypervisor below, in a nested root (TLFS 16.14).
 pub const NESTED_BASE: u32 = 0x4000_1000;
 
 macro_rules! msrs {
-    ($( $(#[$doc:meta])* $NAME:ident = $number:literal, $access:expr, $privilege:expr, $feature:expr; )+) => {
-        $( $(#[$doc])* pub const $NAME: u32 = $number; )+
+    ($( $(#[doc = $doc:literal])+ $NAME:ident = $number:literal, $access:expr, $privilege:expr, $feature:expr; )+) => {
+        $( $(#[doc = $doc])+ pub const $NAME: u32 = $number; )+
 
         /// Every synthetic MSR, by number.
         pub const MSRS: &[MsrInfo] = &[$( MsrInfo {
@@ -52,6 +54,7 @@ macro_rules! msrs {
             access: $access,
             privilege: $privilege,
             feature: $feature,
+            about: concat!($($doc),+).trim_ascii(),
         }, )+];
     };
 }

@@ -17,6 +17,8 @@ pub struct RegisterInfo {
     pub access: Access,
     /// A guest may set it on its own VPs (TLFS 7.10.1).
     pub guest_settable: bool,
+    /// What it holds, in a sentence, with the section that says so.
+    pub about: &'static str,
 }
 
 /// The facts about the register with this name, if the interface has one.
@@ -26,13 +28,13 @@ pub fn info(register: RegisterName) -> Option<&'static RegisterInfo> {
 
 macro_rules! registers {
     ($(
-        $(#[$doc:meta])*
+        $(#[doc = $doc:literal])+
         $REGISTER:ident = $number:literal, $name:literal, $width:literal, $access:expr, $guest_settable:literal;
     )+) => {
         open_enum! {
             /// `HV_REGISTER_NAME` (TLFS 7.8.2, 15.13.4).
             pub struct RegisterName(u32);
-            $( $(#[$doc])* $REGISTER = $number, $name; )+
+            $( $(#[doc = $doc])+ $REGISTER = $number, $name; )+
         }
 
         /// Every register, by number.
@@ -42,6 +44,7 @@ macro_rules! registers {
             width: $width,
             access: $access,
             guest_settable: $guest_settable,
+            about: concat!($($doc),+).trim_ascii(),
         }, )+];
     };
 }

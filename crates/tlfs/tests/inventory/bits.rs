@@ -101,7 +101,7 @@ fn compare_fields(name: &str, layout: &str, fields: &[Field]) {
             Some((field, low.parse::<u8>().ok()?, width.parse::<u8>().ok()?))
         };
         let (field, low, width) = parse().unwrap_or_else(|| panic!("{name}: {token} is no field"));
-        let wanted = Field { name: "", low, width }.mask();
+        let wanted = Field { name: "", low, width, about: "" }.mask();
         for declared in fields.iter().filter(|declared| declared.mask() & wanted != 0) {
             if ["Rsvd", "Reserved", "zero"].iter().any(|reserved| field.starts_with(reserved)) {
                 let reserved = declared.name.is_empty() || declared.name.starts_with("reserved");

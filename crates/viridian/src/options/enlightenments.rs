@@ -64,6 +64,15 @@ mod tests {
     }
 
     #[test]
+    fn the_page_in_docs_names_them_all() {
+        let page = include_str!("../../../../docs/enlightenments.md");
+        let named: Vec<&str> =
+            page.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
+        let all: Vec<&str> = Enlightenment::ALL.iter().map(|service| service.name()).collect();
+        assert_eq!(named, all);
+    }
+
+    #[test]
     fn refusals_say_what_to_do() {
         for (list, part) in [
             ("all,-stimer", "-stimer,-stimer-direct"),

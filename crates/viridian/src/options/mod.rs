@@ -3,6 +3,7 @@
 
 mod enlightenments;
 mod size;
+mod verdict;
 
 use std::path::PathBuf;
 
@@ -12,6 +13,7 @@ use crate::saved_state::SavedStateCommand;
 use enlightenments::enlightenments;
 use hypervisor::Enlightenments;
 use size::memory_size;
+use verdict::VerdictOptions;
 
 /// Hyper-V that runs anywhere: serves Microsoft's hypervisor interface to guests, on any x86-64 Linux.
 #[derive(Parser, Debug)]
@@ -24,12 +26,17 @@ pub(crate) struct Options {
 #[derive(Subcommand, Debug)]
 pub(crate) enum Command {
     /// Run a guest: the built-in tour of the interface, a stock Debian, your kernel, or a multiboot program.
-    Run(RunOptions),
+    Run(Box<RunOptions>),
     /// List what this build serves, call by call, MSR by MSR, bit by bit; what it does not, and why.
     Features {
         /// As a Markdown page.
         #[arg(long)]
         markdown: bool,
+    },
+    /// Say what a number or name of the interface is: layout, privileges, statuses, section, and whether it is served.
+    Explain {
+        /// Such as 0x5C, 0x40000021, HvCallPostMessage or AccessVpIndex; with a kind before it if need be: leaf:3, call:2, msr:SINT0, status:5, register:0x90003.
+        what: String,
     },
     /// Read a saved Hyper-V virtual machine: .vmrs, or .bin with .vsv.
     #[command(subcommand)]
@@ -55,6 +62,10 @@ pub(crate) struct RunOptions {
     #[arg(conflicts_with_all = ["kernel", "multiboot"])]
     pub(crate) preset: Option<Preset>,
 
+    /// The built-in guest with a prompt: cpuid, rdmsr, wrmsr, call, post, timer and more, each answer decoded.
+    #[arg(long, conflicts_with_all = ["preset", "kernel", "multiboot"])]
+    pub(crate) interactive: bool,
+
     /// A Linux kernel: bzImage or ELF vmlinux.
     #[arg(long, value_name = "FILE", conflicts_with = "multiboot")]
     pub(crate) kernel: Option<PathBuf>,
@@ -62,6 +73,10 @@ pub(crate) struct RunOptions {
     /// Its initial RAM disk.
     #[arg(long, value_name = "FILE", requires = "kernel")]
     pub(crate) initrd: Option<PathBuf>,
+
+    /// A folder to pack as its initial RAM disk.
+    #[arg(long, value_name = "DIR", requires = "kernel", conflicts_with = "initrd")]
+    pub(crate) root: Option<PathBuf>,
 
     /// A multiboot program.
     #[arg(long, value_name = "FILE")]
@@ -94,6 +109,9 @@ pub(crate) struct RunOptions {
     /// Print what the guest did at the end: exits, hypercalls, MSR accesses, interrupts, messages.
     #[arg(long)]
     pub(crate) stats: bool,
+
+    #[command(flatten)]
+    pub(crate) verdict: VerdictOptions,
 
     /// Debian mirror to fetch from.
     #[arg(long, value_name = "URL", requires = "preset")]
@@ -143,6 +161,8 @@ mod tests {
             &["run", "--kernel", "vmlinuz", "--initrd", "initrd.img", "--append", "-quiet console=ttyS0"],
             &["run", "--multiboot", "tour", "--append", "nonce=word", "--module", "environ"],
             &["run", "--hv", "all,-synic", "--engine", "soft"],
+            &["run", "--kernel", "vmlinuz", "--root", "root", "--expect", "-- ok --", "--timeout", "90"],
+            &["run", "debian", "--core", "core", "--timeout", "1.5m", "--reboot"],
             &["tour", "--write", "tour.elf"],
             &["saved-state", "info", "x.vmrs", "--keys", "--json"],
             &["saved-state", "registers", "x.vmrs", "--vp", "3", "--vtl", "1"],
@@ -150,6 +170,8 @@ mod tests {
             &["saved-state", "translate", "x.bin", "0xfffff80000000000", "--paging", "long"],
             &["saved-state", "images", "x.vsv", "--from", "0x80000000"],
             &["features", "--markdown"],
+            &["explain", "leaf:3"],
+            &["run", "--interactive", "--hv", "all,-stimer,-stimer-direct"],
         ] {
             parse(words).unwrap_or_else(|error| panic!("{words:?}: {error}"));
         }
@@ -166,6 +188,14 @@ mod tests {
             (&["run", "--engine", "quantum"], "quantum"),
             (&["run", "debian", "--kernel", "x"], "--kernel"),
             (&["run", "--initrd", "x"], "--kernel"),
+            (&["run", "--root", "x"], "--kernel"),
+            (&["run", "--kernel", "x", "--initrd", "x", "--root", "x"], "--root"),
+            (&["run", "--timeout", "0"], "'0'"),
+            (&["run", "--timeout", "-5"], "'-5'"),
+            (&["run", "--timeout", "soon"], "'soon'"),
+            (&["run", "--expect", ""], "--expect"),
+            (&["run", "--interactive", "--multiboot", "x"], "--multiboot"),
+            (&["run", "debian", "--interactive"], "--interactive"),
             (&["walk"], "walk"),
             (&["saved-state", "memory", "x.vmrs"], "--output"),
             (&["saved-state", "translate", "x.vmrs", "12zz"], "12zz"),

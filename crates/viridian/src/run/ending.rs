@@ -2,6 +2,7 @@
 //! How a run ends: the first reason counts, and stops everyone.
 
 use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 use hypervisor::{CrashReport, Partition};
 use machine::{Attention, ExitRequest};
@@ -19,10 +20,29 @@ pub(crate) enum End {
     },
     /// The guest needs something that this build does not have.
     Unsupported(String),
-    /// The user pressed the escape key and x.
+    /// The user pressed the escape key and x, or sent SIGUSR1.
     Quit,
+    /// The console printed the text that was waited for.
+    Expected,
+    /// The run has had this time.
+    Timeout(Duration),
     /// A thread of ours panicked, and has said so.
     Broken,
+}
+
+impl End {
+    /// Whether a core helps to find out why; `expected` if the guest was to print a text.
+    pub(crate) fn leaves_core(&self, expected: bool) -> bool {
+        match self {
+            Self::Crash(_)
+            | Self::TripleFault { .. }
+            | Self::Timeout(_)
+            | Self::Quit
+            | Self::Unsupported(_) => true,
+            Self::PowerOff | Self::DebugExit(0) => expected,
+            Self::Reset | Self::DebugExit(_) | Self::Expected | Self::Broken => false,
+        }
+    }
 }
 
 impl From<ExitRequest> for End {
@@ -66,15 +86,32 @@ impl Ending {
         self.end.lock().unwrap_or_else(PoisonError::into_inner).is_some()
     }
 
-    /// Waits for the end.
-    pub(crate) fn wait(&self) -> End {
+    /// Waits for the end, which comes after `limit` at the latest: at `Instant`, when the run has had that time.
+    pub(crate) fn wait(&self, limit: Option<(Instant, Duration)>) -> End {
         let mut end = self.end.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
-            match &*end {
-                Some(end) => return end.clone(),
-                None => end = self.ended.wait(end).unwrap_or_else(PoisonError::into_inner),
+            if let Some(end) = &*end {
+                return end.clone();
+            }
+            let left = limit.map(|(until, _)| until.saturating_duration_since(Instant::now()));
+            match (left, limit) {
+                (Some(Duration::ZERO), Some((_, time))) => {
+                    drop(end);
+                    // Something else may have ended the run meanwhile: the next round sees the first reason.
+                    self.end(End::Timeout(time));
+                    end = self.end.lock().unwrap_or_else(PoisonError::into_inner);
+                }
+                (Some(left), _) => {
+                    end = self.ended.wait_timeout(end, left).unwrap_or_else(PoisonError::into_inner).0;
+                }
+                (None, _) => end = self.ended.wait(end).unwrap_or_else(PoisonError::into_inner),
             }
         }
+    }
+
+    /// Forgets the end, for a guest that boots again. Nobody runs.
+    pub(crate) fn begin_again(&self) {
+        *self.end.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 }
 

@@ -5,6 +5,7 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 
 use loader::debian::{self, Mode, Terminal};
+use loader::initramfs::Builder;
 use loader::{Image, MemoryMap, linux, multiboot, read_file};
 
 use crate::options::{Preset, RunOptions};
@@ -12,6 +13,9 @@ use crate::refusal::Refusal;
 
 /// Parameters that every Linux guest gets before the user's own: the console, and no self-tests of ciphers, which are more than half of a boot.
 const LINUX_PARAMETERS: &str = "console=ttyS0 cryptomgr.notests";
+
+/// Ctrl-D: a guest's prompt or shell takes it for the end.
+const END_OF_INPUT: &[u8] = b"\x04";
 
 /// A guest, with its files read.
 pub(crate) struct Guest {
@@ -21,9 +25,24 @@ pub(crate) struct Guest {
 }
 
 enum Kind {
-    Tour { arguments: String },
-    Multiboot { path: PathBuf, program: Vec<u8>, module: Option<(String, Vec<u8>)>, arguments: String },
-    Linux { path: PathBuf, kernel: Vec<u8>, initrd: Option<Vec<u8>>, command_line: String },
+    /// One of our own: its name and its file.
+    BuiltIn {
+        name: &'static str,
+        program: &'static [u8],
+        arguments: String,
+    },
+    Multiboot {
+        path: PathBuf,
+        program: Vec<u8>,
+        module: Option<(String, Vec<u8>)>,
+        arguments: String,
+    },
+    Linux {
+        path: PathBuf,
+        kernel: Vec<u8>,
+        initrd: Option<Vec<u8>>,
+        command_line: String,
+    },
 }
 
 impl Guest {
@@ -38,7 +57,7 @@ impl Guest {
                 }
                 Err(Refusal::Fetch(error)) if error.is_unsupported_host() => {
                     eprintln!("viridian: {error}; running the built-in tour instead");
-                    Kind::Tour { arguments: options.append.clone() }
+                    tour(options)
                 }
                 Err(refusal) => return Err(refusal),
             }
@@ -46,7 +65,7 @@ impl Guest {
             Kind::Linux {
                 path: path.clone(),
                 kernel: read_file("kernel", path)?,
-                initrd: options.initrd.as_deref().map(|path| read_file("initrd", path)).transpose()?,
+                initrd: initrd(options)?,
                 command_line: command_line(&options.append),
             }
         } else if let Some(path) = &options.multiboot {
@@ -59,8 +78,12 @@ impl Guest {
                 module: module.transpose()?,
                 arguments: options.append.clone(),
             }
+        } else if options.interactive {
+            at_end_of_input = END_OF_INPUT;
+            let (name, program) = ("interactive", guest_programs::INTERACTIVE);
+            Kind::BuiltIn { name, program, arguments: options.append.clone() }
         } else {
-            Kind::Tour { arguments: options.append.clone() }
+            tour(options)
         };
         Ok(Self { kind, at_end_of_input })
     }
@@ -73,10 +96,9 @@ impl Guest {
         put: impl FnOnce(&Image<'_>) -> Result<(), Refusal>,
     ) -> Result<(), Refusal> {
         match &self.kind {
-            Kind::Tour { arguments } => {
-                let program = guest_programs::TOUR;
-                let tour = multiboot::Multiboot { program, name: "tour", arguments, modules: &[], memory };
-                put(&multiboot::load(&tour).map_err(Refusal::Tour)?)
+            Kind::BuiltIn { name, program, arguments } => {
+                let program = multiboot::Multiboot { program, name, arguments, modules: &[], memory };
+                put(&multiboot::load(&program).map_err(|source| Refusal::BuiltIn { name, source })?)
             }
             Kind::Multiboot { path, program, module, arguments } => {
                 let name = path.file_name().and_then(|name| name.to_str()).unwrap_or("program");
@@ -95,6 +117,18 @@ impl Guest {
     }
 }
 
+fn tour(options: &RunOptions) -> Kind {
+    Kind::BuiltIn { name: "tour", program: guest_programs::TOUR, arguments: options.append.clone() }
+}
+
+/// The initial RAM disk: a file, or a folder to be packed.
+fn initrd(options: &RunOptions) -> Result<Option<Vec<u8>>, Refusal> {
+    if let Some(folder) = &options.root {
+        return Ok(Some(Builder::new().tree(folder)?.finish()));
+    }
+    Ok(options.initrd.as_deref().map(|path| read_file("initrd", path)).transpose()?)
+}
+
 fn command_line(append: &str) -> String {
     if append.is_empty() { LINUX_PARAMETERS.to_owned() } else { format!("{LINUX_PARAMETERS} {append}") }
 }
@@ -108,7 +142,7 @@ fn fetch_debian(options: &RunOptions) -> Result<(Kind, &'static [u8]), Refusal> 
     let kernel = debian::fetch(&fetch, &Terminal::new())?;
     // Ctrl-D ends the shell, and the shell's end switches the power off.
     let (mode, end): (_, &[u8]) =
-        if input_is_closed() { (Mode::Summary, &[]) } else { (Mode::Shell, b"\x04") };
+        if input_is_closed() { (Mode::Summary, &[]) } else { (Mode::Shell, END_OF_INPUT) };
     let kind = Kind::Linux {
         path: kernel.kernel.clone(),
         kernel: read_file("kernel", &kernel.kernel)?,

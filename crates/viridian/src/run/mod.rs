@@ -1,14 +1,20 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! `viridian run`: builds a machine around a partition, loads the guest, runs it, and says how it ended.
 
+mod core_file;
+mod crowd;
 mod ending;
+mod expect;
 mod guest;
+mod rebooting;
 mod report;
+mod request;
 mod thread;
 mod wiring;
 
 use std::sync::{Arc, Weak};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::thread::JoinHandle;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use engine::{Engine, Segment, SegmentName, TableRegister};
 use engine_soft::SoftEngine;
@@ -26,8 +32,11 @@ use vmbus::VmbusHost;
 use crate::options::{EngineName, RunOptions};
 use crate::refusal::Refusal;
 use crate::status::Status;
+use core_file::CoreFile;
+use crowd::Crowd;
 use ending::{End, Ending};
 use guest::Guest;
+use rebooting::Resettable;
 use thread::VpThread;
 use wiring::{SelfConnections, ToMachine, ToProcessors};
 
@@ -36,11 +45,12 @@ const VIEW: ViewId = ViewId(0);
 
 /// Runs a guest to its end.
 pub(crate) fn run(options: &RunOptions) -> Result<Status, Refusal> {
+    let verdict = &options.verdict;
+    let core = verdict.core.as_deref().map(CoreFile::new).transpose()?;
     let guest = Guest::from_options(options)?;
     let layout = MemoryLayout::new(options.memory)?;
     let (engine, address_bits) = make_engine(options.engine)?;
     let space = Space::new(address_bits);
-    map_memory(&space, &layout)?;
 
     let config = PartitionConfig {
         vp_count: options.cpus,
@@ -52,27 +62,27 @@ pub(crate) fn run(options: &RunOptions) -> Result<Status, Refusal> {
     let (partition, mut vps) = Partition::create(&engine, &space, config)?;
     let apic_ids = partition.vps().map(hypervisor::VpShared::apic_id).collect();
     let acpi = AcpiTables::new(&AcpiConfig { apic_ids, vmbus: has_vmbus })?;
-    space.write(VIEW, acpi.address(), acpi.bytes(), Rights::NONE)?;
-
-    let map = memory_map(&layout)?;
-    guest.load(&map, acpi.rsdp(), |image| load(&space, &mut vps[0], image))?;
-    for vp in &mut vps {
-        vp.set_up_local_apic_as_firmware_does();
-    }
-    let _vmbus = has_vmbus.then(|| VmbusHost::connect(&partition)).transpose()?;
+    rebooting::boot(&guest, &layout, &acpi, &partition, &mut vps)?;
+    let mut vmbus = has_vmbus.then(|| VmbusHost::connect(&partition)).transpose()?;
 
     let mut console = Console::on_stdio(guest.at_end_of_input)?;
-    drop(guest);
+    // Its files are not needed again, unless it boots again.
+    let guest = verdict.reboot.then_some(guest);
     let ending = Arc::new(Ending::default());
     ending.set_partition(&partition);
     let frequency = Frequency::new(partition.clock().frequency()).expect("a clock that runs");
     let time = TscClock::new(frequency, 0);
     let started = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as i128);
+    let connections = Arc::new(SelfConnections::new(Arc::clone(&partition)));
+    let output = match &verdict.expect {
+        Some(text) => expect::watch(console.output(), text, &ending),
+        None => console.output(),
+    };
     let config = PcConfig::new(layout, options.cpus)
         .clock_start_ns(started)
         .serial_input(console.input())
-        .serial_output(console.output())
-        .test_device(Arc::new(SelfConnections::new(Arc::clone(&partition))));
+        .serial_output(output)
+        .test_device(connections.clone());
     let pc = Arc::new(Pc::new(config, Arc::new(ToProcessors(Arc::clone(&partition))), ending.clone())?);
     partition.set_interrupt_controller(Arc::new(ToMachine {
         pc: Arc::downgrade(&pc),
@@ -81,20 +91,49 @@ pub(crate) fn run(options: &RunOptions) -> Result<Status, Refusal> {
     }));
     listen(&mut console, &pc, &partition, time, &ending)?;
 
-    let mut threads = Vec::new();
-    for vp in vps {
-        let thread = VpThread { vp, pc: Arc::clone(&pc), time, ending: Arc::clone(&ending) };
-        let name = format!("VP {}", thread.vp.index());
-        threads.push(std::thread::Builder::new().name(name).spawn(|| thread.run()).map_err(Refusal::Thread)?);
+    if core.is_some() {
+        request::listen(&ending)?;
     }
-    let end = ending.wait();
-    let vps: Vec<Vp> = threads.into_iter().filter_map(|thread| thread.join().ok()).collect();
+    let limit = verdict.timeout.map(|time| (Instant::now() + time, time));
+    let end = loop {
+        let threads = start(vps, &pc, time, &ending)?;
+        let end = ending.wait(limit);
+        vps = threads.into_iter().filter_map(|thread| thread.join().ok()).collect();
+        let Some(guest) = guest.as_ref().filter(|_| end == End::Reset) else { break end };
+        let around = Resettable { partition: &partition, pc: &pc, time, connections: &connections };
+        around.reset(&mut vps, &mut vmbus)?;
+        rebooting::boot(guest, &layout, &acpi, &partition, &mut vps)?;
+        ending.begin_again();
+    };
     // The terminal is the user's again before anything is said.
     drop(console);
     if options.stats {
         report::statistics(&vps, partition.clock().now(), partition.clock().frequency());
     }
-    Ok(report::end(&end))
+    let status = report::end(&end, verdict.expect.as_deref());
+    if let Some(core) = core.filter(|_| end.leaves_core(verdict.expect.is_some())) {
+        core.write(&space, &layout.mapped(), &mut vps)?;
+        report::core(core.path());
+    }
+    Ok(status)
+}
+
+/// Gives each VP a thread.
+fn start(
+    vps: Vec<Vp>,
+    pc: &Arc<Pc>,
+    time: TscClock,
+    ending: &Arc<Ending>,
+) -> Result<Vec<JoinHandle<Vp>>, Refusal> {
+    let crowd = Arc::new(Crowd::new(vps.len() as u32));
+    vps.into_iter()
+        .map(|vp| {
+            let (pc, ending, crowd) = (Arc::clone(pc), Arc::clone(ending), Arc::clone(&crowd));
+            let thread = VpThread { vp, pc, time, ending, crowd };
+            let name = format!("VP {}", thread.vp.index());
+            std::thread::Builder::new().name(name).spawn(|| thread.run()).map_err(Refusal::Thread)
+        })
+        .collect()
 }
 
 fn make_engine(name: EngineName) -> Result<(Arc<dyn Engine>, u32), Refusal> {

@@ -1,16 +1,34 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What is said at the end of a run, on standard error: standard output is the guest's.
 
+use std::path::Path;
+
 use hypervisor::{CrashReport, Statistics, Vp};
 
 use super::ending::End;
 use crate::status::Status;
 
-/// Says how the run ended, where there is something to say, and gives the exit status.
-pub(crate) fn end(end: &End) -> Status {
+/// Says how the run ended, where there is something to say, and gives the exit status. `expected` is the text that the
+/// guest was to print.
+pub(crate) fn end(end: &End, expected: Option<&str>) -> Status {
+    match (end, expected) {
+        (End::PowerOff | End::DebugExit(0) | End::Quit, Some(text)) => {
+            say(&format!("the run ended, and the guest has not printed {text:?}"));
+            return Status::Unmet;
+        }
+        (End::Timeout(time), Some(text)) => {
+            say(&format!("the guest has not printed {text:?} in {time:?}"));
+            return Status::Unmet;
+        }
+        _ => {}
+    }
     match end {
-        End::PowerOff => Status::Done,
+        End::PowerOff | End::Expected => Status::Done,
         End::DebugExit(0) => Status::Done,
+        End::Timeout(time) => {
+            say(&format!("the guest was not done in {time:?}"));
+            Status::Unmet
+        }
         End::DebugExit(code) => {
             let status = Status::GuestCode(*code);
             if status.hides_guest_code() {
@@ -35,7 +53,7 @@ pub(crate) fn end(end: &End) -> Status {
             Status::Unsupported
         }
         End::Quit => {
-            say("ended from the console");
+            say("ended on request");
             Status::Done
         }
         End::Broken => {
@@ -43,6 +61,11 @@ pub(crate) fn end(end: &End) -> Status {
             Status::Unsupported
         }
     }
+}
+
+/// Says where the core is.
+pub(crate) fn core(path: &Path) {
+    say(&format!("memory and processors are in {}", path.display()));
 }
 
 fn say(sentence: &str) {
@@ -54,11 +77,20 @@ fn crash(report: &CrashReport) {
     say(&format!("the guest reported a crash: {}", parameters.join(" ")));
     if let Some(message) = &report.message {
         let text = String::from_utf8_lossy(message);
-        // A guest chooses these bytes: nothing in them may steer the terminal.
         for line in text.trim_end_matches('\0').lines() {
-            eprintln!("  {}", line.escape_debug());
+            eprintln!("  {}", harmless(line));
         }
     }
+}
+
+/// A line of the guest's, in which nothing steers the terminal.
+fn harmless(line: &str) -> String {
+    let escape = |letter: char| {
+        // What cannot be printed has a longer escape than a backslash and itself.
+        let escaped = letter.escape_debug();
+        if escaped.len() > 2 || letter.is_control() { escaped.to_string() } else { letter.to_string() }
+    };
+    line.chars().map(escape).collect()
 }
 
 /// Prints what the guest did, over all VPs.
@@ -69,4 +101,15 @@ pub(crate) fn statistics(vps: &[Vp], ticks: u64, frequency: u64) {
     }
     eprintln!("-- {} virtual processors, {:.3} s of guest time", vps.len(), ticks as f64 / frequency as f64);
     eprint!("{sum}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::harmless;
+
+    #[test]
+    fn a_guest_cannot_steer_the_terminal() {
+        assert_eq!(harmless(r#"Comm: "sh" 'x' \ µ"#), r#"Comm: "sh" 'x' \ µ"#);
+        assert_eq!(harmless("\x1b[2J\t\u{202e}\u{7f}"), r"\u{1b}[2J\t\u{202e}\u{7f}");
+    }
 }

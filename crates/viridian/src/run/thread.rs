@@ -9,6 +9,7 @@ use machine::Pc;
 use machine::bus::AccessSize;
 use machine::time::{Time, TscClock};
 
+use super::crowd::Crowd;
 use super::ending::{End, Ending};
 
 /// What a VP's thread works with.
@@ -17,6 +18,7 @@ pub(crate) struct VpThread {
     pub(crate) pc: Arc<Pc>,
     pub(crate) time: TscClock,
     pub(crate) ending: Arc<Ending>,
+    pub(crate) crowd: Arc<Crowd>,
 }
 
 impl VpThread {
@@ -53,6 +55,7 @@ impl VpThread {
             VpExit::Port(access) => return self.port(access),
             VpExit::Memory(access) => self.memory(access),
             VpExit::Idle { until } => self.sleep(until),
+            VpExit::SpinWait => self.crowd.make_way(),
             VpExit::Deadline => self.pc.advance(self.now()),
             VpExit::Stopped => {}
             VpExit::Reset => return Some(End::Reset),
@@ -110,6 +113,13 @@ impl VpThread {
 
     /// Sleeps until somebody wakes the VP, or until the earlier of its own deadline and the machine's.
     fn sleep(&mut self, until: Option<u64>) {
+        self.crowd.without_me(|| self.park(until));
+        if self.machine_deadline().is_some_and(|tick| tick <= self.vp.partition().clock().now()) {
+            self.pc.advance(self.now());
+        }
+    }
+
+    fn park(&self, until: Option<u64>) {
         let machine = self.machine_deadline();
         let clock = self.vp.partition().clock();
         match until.into_iter().chain(machine).min() {
@@ -121,9 +131,6 @@ impl VpThread {
                 }
             }
             None => std::thread::park(),
-        }
-        if machine.is_some_and(|tick| tick <= self.vp.partition().clock().now()) {
-            self.pc.advance(self.now());
         }
     }
 }

@@ -86,6 +86,11 @@ impl SelfConnections {
         }
     }
 
+    /// Takes every connection away.
+    pub(crate) fn destroy_all(&self) {
+        (0..=u8::MAX).for_each(|id| self.destroy(id));
+    }
+
     fn destroy(&self, id: u8) {
         if let Some(port) = self.made.lock().unwrap_or_else(PoisonError::into_inner).remove(&id) {
             self.partition.disconnect(id.into());

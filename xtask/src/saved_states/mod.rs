@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! `cargo xtask long`: checks that take too long, or need too much from outside, for every change. What a check lacks is told as SKIPPED, with the reason.
+//! The long checks of saved states: how much of the parsers the committed corpus reaches, and what public tools make of the same files.
 
 mod coverage;
 mod peers;
@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::Command;
 
 /// How a check ended.
-enum Outcome {
+pub(crate) enum Outcome {
     /// What was found.
     Passed(String),
     /// What is missing.
@@ -17,31 +17,14 @@ enum Outcome {
     Failed(String),
 }
 
-type Check = fn(&Path) -> Result<Outcome, String>;
+pub(crate) type Check = fn(&Path) -> Result<Outcome, String>;
 
 /// Name and body of each check. An error means that the check itself could not be made.
-const CHECKS: &[(&str, Check)] = &[
+pub(crate) const CHECKS: &[(&str, Check)] = &[
     ("coverage of the saved-state parsers by the committed corpus", coverage::saved_state),
     ("dissect.hypervisor lists the same keys and values", peers::dissect),
     ("volatility3 finds banners in our memory images", peers::volatility),
 ];
-
-/// Makes every check whose name contains `filter`. Tells whether none failed.
-pub(crate) fn run(repository: &Path, filter: &str) -> bool {
-    let mut all_well = true;
-    for (name, check) in CHECKS.iter().filter(|(name, _)| name.contains(filter)) {
-        println!("== {name}");
-        match check(repository).unwrap_or_else(Outcome::Failed) {
-            Outcome::Passed(found) => println!("passed: {found}"),
-            Outcome::Skipped(reason) => println!("SKIPPED: {reason}"),
-            Outcome::Failed(problem) => {
-                println!("FAILED: {problem}");
-                all_well = false;
-            }
-        }
-    }
-    all_well
-}
 
 /// Runs a program and gives what it printed, or a sentence with what it complained about.
 fn output(command: &mut Command) -> Result<Vec<u8>, String> {

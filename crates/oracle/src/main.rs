@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! `cargo xtask oracle`: the long run.
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use clap::{Parser, ValueEnum};
+use engine_soft::SoftEngine;
+use engine_soft::model::Model;
+use oracle::campaign::{Plan, run_forms, run_programs, uncovered};
+use oracle::check::Report;
+use oracle::emulated::Emulated;
+use oracle::forms::Family;
+use oracle::native::Native;
+use oracle::state::Mode;
+
+/// What to compare.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum What {
+    /// Integer forms in 64-bit mode.
+    Integer,
+    /// Integer forms in compatibility mode.
+    Compatibility,
+    /// Programs of several integer instructions.
+    Programs,
+    /// x87, MMX and SSE forms in 64-bit mode.
+    Vector,
+}
+
+/// Compares the software processor with the processor that it runs on.
+#[derive(Parser)]
+#[command(name = "oracle")]
+struct Arguments {
+    /// What to compare.
+    #[arg(value_enum, default_values_t = [What::Integer])]
+    what: Vec<What>,
+    /// Executions of each form.
+    #[arg(long, default_value_t = 20_000)]
+    per_code: u64,
+    /// Number of programs.
+    #[arg(long, default_value_t = 100_000)]
+    programs: u64,
+    /// Seed.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Only forms whose name contains this.
+    #[arg(long, default_value = "")]
+    only: String,
+    /// Also list the forms that were not run.
+    #[arg(long)]
+    uncovered: bool,
+}
+
+fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
+    let arguments = Arguments::parse();
+    let engine = SoftEngine::new(Model::x86_64_v2()?);
+    let mut guest = Emulated::new(&engine)?;
+    let mut host = Native::new(&guest)?;
+    let plan = Plan { seed: arguments.seed, per_form: arguments.per_code };
+    let mut differences = 0;
+    for what in &arguments.what {
+        let (family, mode) = match what {
+            What::Programs => {
+                let started = Instant::now();
+                let report = run_programs(&engine, &mut host, &mut guest, arguments.seed, arguments.programs);
+                differences += tell(&report, started);
+                continue;
+            }
+            What::Integer => (Family::Integer, Mode::User64),
+            What::Compatibility => (Family::Integer, Mode::User32),
+            What::Vector => (Family::Vector, Mode::User64),
+        };
+        let started = Instant::now();
+        let report = run_forms(&engine, &mut host, &mut guest, plan, mode, family, |name| {
+            name.contains(&arguments.only)
+        });
+        differences += tell(&report, started);
+        if arguments.uncovered {
+            for (form, reason) in uncovered(&engine, &report, mode, family) {
+                println!("{form}\t{reason}");
+            }
+        }
+    }
+    Ok(if differences == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn tell(report: &Report, started: Instant) -> u64 {
+    for (_, text) in &report.samples {
+        println!("{text}\n");
+    }
+    for (code, count) in &report.counts {
+        if count.differences != 0 {
+            println!("{code:?}: {} of {} differ", count.differences, count.executions);
+        }
+    }
+    let total = report.total();
+    let least = report.counts.values().map(|count| count.executions).min().unwrap_or(0);
+    println!(
+        "{} forms, at least {least} executions each, {} in all; {} of them faults ({:.1} %); {} differences; {:.0?}",
+        report.counts.len(),
+        total.executions,
+        total.faults,
+        100.0 * total.faults as f64 / total.executions.max(1) as f64,
+        total.differences,
+        started.elapsed()
+    );
+    total.differences
+}

@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What the command refuses: one sentence that names what is wrong, status 70, and no backtrace.
+
+use std::path::PathBuf;
+
+use crate::guest::Guest;
+use crate::viridian::{file_with, run};
+
+/// Runs the command, which must refuse with a sentence that has these parts.
+#[track_caller]
+fn refused(arguments: &[&str], parts: &[&str]) {
+    let ended = run(arguments);
+    assert_eq!(ended.status, Some(70), "{arguments:?}: {ended:?}");
+    assert_eq!(ended.output, "", "{arguments:?}");
+    let sentence = ended.sentence();
+    for part in parts {
+        assert!(sentence.contains(part), "{arguments:?}: {part:?} is not in: {sentence}");
+    }
+    assert!(!sentence.contains("panicked") && !sentence.contains("Usage"), "{sentence}");
+}
+
+#[test]
+fn options() {
+    refused(&["walk"], &["walk"]);
+    refused(&["run", "--frobnicate"], &["--frobnicate"]);
+    refused(&["run", "--hv", "all,hyperdrive"], &["'hyperdrive' is no enlightenment", "stimer-direct"]);
+    refused(&["run", "--hv", "all,-stimer"], &["'stimer-direct' needs 'stimer'"]);
+    refused(&["run", "--engine", "quantum"], &["quantum"]);
+    refused(&["run", "--cpus", "0"], &["'0'", "1..=64"]);
+    refused(&["run", "--cpus", "100000"], &["100000", "1..=64"]);
+    refused(&["run", "--memory", "lots"], &["lots"]);
+    refused(&["run", "debian", "--kernel", "vmlinuz"], &["--kernel"]);
+}
+
+/// Who types the bare command gets its help.
+#[test]
+fn no_command() {
+    let ended = run::<&str>(&[]);
+    assert_eq!((ended.status, ended.output.as_str()), (Some(70), ""), "{ended:?}");
+    assert!(ended.errors.contains("Usage: viridian") && ended.errors.contains("features"), "{ended:?}");
+}
+
+#[test]
+fn memory() {
+    refused(&["run", "--memory", "1M"], &["'1M'", "from 2M to 512G"]);
+    refused(&["run", "--memory", "2M"], &["2 MiB", "needs at least", "--memory"]);
+    refused(&["run", "--memory", "1T"], &["'1T'", "from 2M to 512G"]);
+}
+
+#[test]
+fn files_that_are_not_there() {
+    refused(&["run", "--kernel", "/nowhere/vmlinuz"], &["the kernel /nowhere/vmlinuz", "No such file"]);
+    refused(
+        &["run", "--multiboot", "/nowhere/tour"],
+        &["the multiboot program /nowhere/tour", "No such file"],
+    );
+    refused(&["run", "--kernel", "/tmp"], &["/tmp", "not a regular file"]);
+    refused(&["tour", "--write", "/nowhere/tour"], &["/nowhere/tour", "No such file"]);
+}
+
+#[test]
+fn files_that_are_no_guests() {
+    let file = |bytes: &[u8]| {
+        let file = file_with(bytes);
+        let path = PathBuf::from(file.path());
+        (file, path.to_str().expect("a plain path").to_owned())
+    };
+    let (_empty, empty) = file(b"");
+    refused(&["run", "--kernel", &empty], &[&empty, "empty"]);
+    refused(&["run", "--multiboot", &empty], &[&empty, "empty"]);
+    let (_text, text) = file("How do you do? ".repeat(5000).as_bytes());
+    refused(&["run", "--kernel", &text], &[&text, "not a Linux kernel"]);
+    refused(&["run", "--multiboot", &text], &[&text, "not a multiboot program"]);
+    let (_guest, guest) = file(&Guest::new().exit(0));
+    refused(&["run", "--kernel", &guest], &[&guest, "not a Linux kernel"]);
+}
+
+/// The head of a 64-bit bzImage, as far as a loader reads it before it looks for the rest.
+fn bzimage_head() -> Vec<u8> {
+    let mut file = vec![0; 0x400];
+    file[0x1F1] = 1; // sectors of set-up code after the first
+    file[0x1F4..0x1F8].copy_from_slice(&0x1_0000_u32.to_le_bytes()); // paragraphs of the rest
+    file[0x1FE..0x200].copy_from_slice(&0xAA55_u16.to_le_bytes());
+    file[0x201] = 0x6A; // length of the header
+    file[0x202..0x206].copy_from_slice(b"HdrS");
+    file[0x206..0x208].copy_from_slice(&0x020F_u16.to_le_bytes());
+    file[0x211] = 1; // loaded high
+    file[0x236] = 1; // has a 64-bit entry
+    file
+}
+
+#[test]
+fn a_kernel_that_is_cut_short() {
+    let file = file_with(&bzimage_head());
+    let path = file.path().to_str().expect("a plain path");
+    refused(&["run", "--kernel", path], &[path, "cut short"]);
+    let head = file_with(&bzimage_head()[..0x210]);
+    let path = head.path().to_str().expect("a plain path");
+    refused(&["run", "--kernel", path], &[path]);
+    let tour = file_with(&guest_programs::TOUR[..0x3000]);
+    let path = tour.path().to_str().expect("a plain path");
+    refused(&["run", "--multiboot", path], &[path]);
+}

@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The built command, from outside: what it prints, and with which status it ends. One binary, so that all of it is linked once.
+#![forbid(unsafe_code)]
+
+mod bad_input;
+mod debian;
+mod endings;
+mod guest;
+mod processor;
+mod terminal;
+mod tiny_vmm;
+mod tour;
+mod viridian;
