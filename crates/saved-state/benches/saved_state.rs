@@ -164,7 +164,7 @@ fn open(path: &Path) {
     let time = start.elapsed();
     let peak = memory("VmHWM") - before;
     println!(
-        "{time:.1?}, {:.1} MiB at most, {} keys of memory",
+        "{time:.1?}, {:.1} MiB at most, {} blocks",
         peak as f64 / 1024.0,
         saved.memory().raw_size() >> 20
     );

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Saved states of our own making: what genuine files at hand do not have.
 
-use std::fs;
+use std::num::NonZero;
+use std::{fs, io};
 
+use saved_state::export::{Form, StreamSink, export};
 use saved_state::images::{kernel_range, scan};
 use saved_state::memory::{BLOCK_SIZE, Chunk, Encoding};
 use saved_state::write::{Machine, NewValue, Options, bin_and_vsv, vmrs};
@@ -409,6 +411,32 @@ fn endless_mappings_end() {
     assert!(found.images.is_empty() && found.stopped_at.is_some_and(|at| at > first));
 }
 
+/// Memory of which the contents are not in the file: what is there is read, and an image of all is refused on any number of threads.
+#[test]
+fn missing_blocks_are_named() {
+    let mut missing = vec![3, 0, 0, 0, 0, 0, 0, 0];
+    // Pages, first saved page, first page of the guest; node, and an identity.
+    for word in [512_u64, 2560, 1 << 20, 0, 0] {
+        missing.extend_from_slice(&word.to_le_bytes());
+    }
+    let mut machine = Machine::default();
+    machine.vp().set(Register::RAX, 1);
+    machine.fill(0, 5 << 20, [1; 8]);
+    machine.keys.push(("savedstate/RamMemoryBlock1".into(), NewValue::Array(missing)));
+    let saved = open(&machine);
+    let mut byte = [0];
+    saved.memory().read_exact((5 << 20) - 1, &mut byte).unwrap();
+    assert_eq!(byte, [1]);
+    assert!(matches!(saved.memory().read(1 << 32, &mut byte), Err(Error::MissingRamBlock { block: 10 })));
+    for threads in [1, 2, 7] {
+        let threads = NonZero::new(threads).unwrap();
+        let mut done = 0;
+        let written = export(&saved, Form::Lime, threads, &mut StreamSink(io::sink()), &mut |now| done = now);
+        assert!(matches!(written, Err(Error::MissingRamBlock { block: 10 })), "{written:?}");
+        assert_eq!(done, 5 << 20);
+    }
+}
+
 #[test]
 fn unknown_chunks_and_keys_are_passed_over() {
     let mut machine = Machine::default();
@@ -441,7 +469,10 @@ fn unknown_chunks_and_keys_are_passed_over() {
     assert_eq!(container.read_array(big, 5000).unwrap(), [9; 5000]);
     assert!(matches!(container.read_array(big, 4999), Err(Error::TooLarge { .. })));
     let mut paths = Vec::new();
-    container.walk(&mut |path, _| paths.push(path.to_owned()));
+    container.walk(&mut |path, key| {
+        assert_eq!(container.find(path), Some(key), "{path}");
+        paths.push(path.to_owned());
+    });
     assert!(paths.is_sorted() && paths.contains(&"/savedstate/RamBlock0".into()), "{paths:?}");
 }
 

@@ -22,9 +22,7 @@ pub(super) fn flat(keys: &[(String, NewValue)]) -> Vec<u8> {
             NewValue::UInt(value) => (INT, value.to_le_bytes().to_vec()),
             NewValue::Double(value) => (ARRAY, value.to_le_bytes().to_vec()),
             NewValue::Bool(value) => (BOOL, u32::from(*value).to_le_bytes().to_vec()),
-            NewValue::String(text) => {
-                (STRING, text.encode_utf16().chain([0]).flat_map(u16::to_le_bytes).collect())
-            }
+            NewValue::String(text) => (STRING, text.encode_utf16().flat_map(u16::to_le_bytes).collect()),
             NewValue::Array(bytes) => (ARRAY, bytes.clone()),
         };
         let mut in_place = [0; 8];

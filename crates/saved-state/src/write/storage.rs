@@ -91,9 +91,7 @@ impl<W: Write + Seek> StorageWriter<W> {
             NewValue::UInt(value) => (key::UINT, value.to_le_bytes().to_vec()),
             NewValue::Double(value) => (key::DOUBLE, value.to_le_bytes().to_vec()),
             NewValue::Bool(value) => (key::BOOL, u32::from(*value).to_le_bytes().to_vec()),
-            NewValue::String(text) => {
-                (key::STRING, text.encode_utf16().chain([0]).flat_map(u16::to_le_bytes).collect())
-            }
+            NewValue::String(text) => (key::STRING, text.encode_utf16().flat_map(u16::to_le_bytes).collect()),
             NewValue::Array(bytes) => (key::ARRAY, bytes.clone()),
         };
         let has_length = matches!(kind, key::STRING | key::ARRAY);
