@@ -12,8 +12,9 @@ mount -t tmpfs tmp /tmp
 hostname viridian
 cd /root
 
-# A pipe can be faster than what reads it here: the port then asks the other end to wait.
-stty -F /dev/console crtscts
+# A pipe can be faster than what reads it here: the port then asks the other end to wait, by its line and not, as init has it,
+# by characters among the output.
+stty -F /dev/console crtscts -ixoff
 
 for module in $(cat /etc/viridian/modules); do
     insmod "/lib/modules/$module" || echo "The module $module could not be loaded."
