@@ -21,6 +21,8 @@ pub(crate) struct SoftVp {
     shared: Arc<VpShared>,
     /// The exit that has to be answered before the next run.
     unanswered: Option<Exit>,
+    /// The last answer amounted to a triple fault, which the next run tells.
+    triple_fault: bool,
     xsave_bytes: usize,
     /// Keeps the space's observer alive.
     _members: Arc<SpaceMembers>,
@@ -38,7 +40,14 @@ impl SoftVp {
         let state = VpState::reset(model.signature());
         let cpu = Cpu::new(Arc::clone(space), clock, parts, &state)?;
         let xsave_bytes = model.xsave_bytes();
-        let mut vp = Self { cpu: Box::new(cpu), shared, unanswered: None, xsave_bytes, _members: members };
+        let mut vp = Self {
+            cpu: Box::new(cpu),
+            shared,
+            unanswered: None,
+            triple_fault: false,
+            xsave_bytes,
+            _members: members,
+        };
         vp.set_xsave(&state.xsave);
         Ok(vp)
     }
@@ -113,6 +122,9 @@ const fn stands_before_instruction(reason: ExitReason) -> bool {
 impl EngineVp for SoftVp {
     fn run(&mut self, limits: RunLimits) -> Exit {
         assert!(self.unanswered.is_none(), "exit {:?} was not answered", self.unanswered);
+        if std::mem::take(&mut self.triple_fault) {
+            return Exit { reason: ExitReason::TripleFault, instruction_length: 0, delivering: None };
+        }
         let exit = self.cpu.run(limits);
         self.unanswered = stands_before_instruction(exit.reason).then_some(exit);
         exit
@@ -139,7 +151,12 @@ impl EngineVp for SoftVp {
             }
             Resume::Inject(event) => {
                 self.cpu.forget_completed();
-                self.cpu.events.pending = Some(event);
+                // In place of an event whose delivery needed the access, the two combine as on a processor.
+                let delivering = self.cpu.events.pending.take();
+                match delivering.map_or(Some(event), |first| system::injected_during(first, event)) {
+                    Some(event) => self.cpu.events.pending = Some(event),
+                    None => self.triple_fault = true,
+                }
             }
         }
     }

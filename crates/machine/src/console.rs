@@ -160,6 +160,12 @@ impl Console {
         Box::new(self.output.clone())
     }
 
+    /// Stops waiting for a reader of the output who takes nothing: what cannot be written at once is dropped. For the end of a run that must not
+    /// depend on that reader.
+    pub fn abandon_output(&self) {
+        self.output.abandon();
+    }
+
     /// Begins to read input, and to tell `notify` of events. Only the first call counts.
     ///
     /// The console outlives a machine that is reset, and the machine holds the console's output: what `notify` holds

@@ -2,6 +2,9 @@
 //! The `viridian` command: options, threads and glue. It knows every room and is known by none.
 #![forbid(unsafe_code)]
 
+#[macro_use]
+mod tell;
+
 mod explain;
 mod features;
 mod options;
@@ -24,27 +27,27 @@ fn main() -> ExitCode {
     let options = match Options::try_parse() {
         Ok(options) => options,
         Err(help) if help.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-            eprint!("{help}");
+            tell!("{}", help.to_string().trim_end());
             return Status::Refused.into();
         }
         Err(error) if error.use_stderr() => {
-            eprintln!("viridian: {}", options::complaint(&error));
+            tell!("viridian: {}", options::complaint(&error));
             return Status::Refused.into();
         }
         // Help and version.
         Err(text) => {
-            print!("{text}");
+            show!("{text}");
             return Status::Done.into();
         }
     };
     let outcome = match options.command {
         Command::Run(options) => run::run(&options),
         Command::Features { markdown } => {
-            print!("{}", features::page(markdown));
+            show!("{}", features::page(markdown));
             Ok(Status::Done)
         }
         Command::Explain { what } => explain::explain(&what).map(|pages| {
-            print!("{pages}");
+            show!("{pages}");
             Status::Done
         }),
         Command::SavedState(command) => saved_state::run(&command),
@@ -55,7 +58,7 @@ fn main() -> ExitCode {
     match outcome {
         Ok(status) => status.into(),
         Err(refusal) => {
-            eprintln!("viridian: {refusal}");
+            tell!("viridian: {refusal}");
             Status::Refused.into()
         }
     }

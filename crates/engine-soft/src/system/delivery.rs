@@ -35,6 +35,19 @@ pub fn deliver(cpu: &mut Cpu, event: Event) -> Result<(), ExitReason> {
     }
 }
 
+/// What is delivered when the hypervisor answers an access of the delivery of `first` with an event; `None` is a triple fault.
+pub(crate) fn injected_during(first: Event, second: Event) -> Option<Event> {
+    match second {
+        Event::Exception { vector, error_code, parameter } => match Exception::from_vector(vector) {
+            Some(exception) => {
+                combine(first, Raised { exception, error_code: error_code.unwrap_or(0), parameter })
+            }
+            None => Some(second),
+        },
+        _ => Some(second),
+    }
+}
+
 /// What is delivered when `second` is raised during the delivery of `first`; `None` is a triple fault.
 fn combine(first: Event, second: Raised) -> Option<Event> {
     let Event::Exception { vector, .. } = first else { return Some(second.event()) };
@@ -266,4 +279,21 @@ pub(super) fn software_interrupt(cpu: &mut Cpu, vector: u8) -> Result<(), Stop> 
     attempt(cpu, Event::Software { vector, instruction_length })?;
     cpu.holds_trap = true;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An access of a delivery that the hypervisor answers with #GP, again and again, ends in a triple fault and not in a loop.
+    #[test]
+    fn faults_injected_during_deliveries_come_to_an_end() {
+        let first = Event::Interrupt(0x40);
+        let second = injected_during(first, Event::GENERAL_PROTECTION).unwrap();
+        assert_eq!(second, Event::GENERAL_PROTECTION);
+        let third = injected_during(second, Event::GENERAL_PROTECTION).unwrap();
+        assert_eq!(third, Event::Exception { vector: 8, error_code: Some(0), parameter: 0 });
+        assert_eq!(injected_during(third, Event::GENERAL_PROTECTION), None);
+        assert_eq!(injected_during(second, Event::Nmi), Some(Event::Nmi));
+    }
 }

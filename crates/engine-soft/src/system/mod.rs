@@ -33,6 +33,7 @@ use crate::stop::{Next, Stop};
 
 pub use debugging::{after_step, before_step};
 pub use delivery::deliver;
+pub(crate) use delivery::injected_during;
 
 /// A slow instruction. See the crate's documentation for the rules.
 pub type SlowInstruction = fn(&mut Cpu, &Instruction) -> Result<Next, Stop>;

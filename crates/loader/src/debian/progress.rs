@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! How a fetch tells what it is doing.
 
+use std::io::Write;
 use std::sync::Mutex;
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -57,7 +58,8 @@ impl Terminal {
 
 impl Progress for Terminal {
     fn say(&self, sentence: &str) {
-        eprintln!("{sentence}");
+        // Whoever reads may have gone; the fetch goes on.
+        let _ = writeln!(std::io::stderr(), "{sentence}");
     }
 
     fn begin(&self, step: &str, bytes: Option<u64>) {

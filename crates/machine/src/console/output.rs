@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 use super::{ConsoleEvent, Listener};
@@ -16,27 +16,40 @@ use crate::SerialOutput;
 pub(super) struct Output {
     file: Arc<OwnedFd>,
     closed: Arc<AtomicBool>,
+    /// Nobody waits for the reader any more.
+    abandoned: Arc<AtomicBool>,
     listener: Listener,
 }
 
+/// Bytes that a pipe which poll calls writable takes without blocking.
+const PIECE: usize = 4096;
+/// How long a stalled reader can hold up the news that nobody waits for it any more.
+const PATIENCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
+
 impl Output {
     pub(super) fn new(file: OwnedFd, listener: Listener) -> Self {
-        Self { file: Arc::new(file), closed: Arc::default(), listener }
+        Self { file: Arc::new(file), closed: Arc::default(), abandoned: Arc::default(), listener }
+    }
+
+    /// Drops what the reader does not take at once, from now on.
+    pub(super) fn abandon(&self) {
+        self.abandoned.store(true, Ordering::Relaxed);
     }
 
     fn write_all(&self, mut bytes: &[u8]) -> Result<(), Errno> {
         while !bytes.is_empty() {
-            match rustix::io::write(&self.file, bytes) {
+            // Waiting happens here and not in the write, so that it can be given up.
+            let mut files = [PollFd::new(&*self.file, PollFlags::OUT)];
+            match poll(&mut files, Some(&PATIENCE)) {
+                Ok(0) if self.abandoned.load(Ordering::Relaxed) => return Ok(()),
+                Ok(0) | Err(Errno::INTR) => continue,
+                Ok(_) => {}
+                Err(errno) => return Err(errno),
+            }
+            match rustix::io::write(&self.file, &bytes[..bytes.len().min(PIECE)]) {
                 Ok(written) => bytes = &bytes[written..],
-                Err(Errno::INTR) => {}
-                // Someone who shares the file set it to non-blocking.
-                Err(Errno::AGAIN) => {
-                    let mut files = [PollFd::new(&*self.file, PollFlags::OUT)];
-                    match poll(&mut files, None) {
-                        Ok(_) | Err(Errno::INTR) => {}
-                        Err(errno) => return Err(errno),
-                    }
-                }
+                // Someone who shares the file set it to non-blocking, and was faster.
+                Err(Errno::INTR | Errno::AGAIN) => {}
                 Err(errno) => return Err(errno),
             }
         }

@@ -56,7 +56,7 @@ impl Guest {
                     kind
                 }
                 Err(Refusal::Fetch(error)) if error.is_unsupported_host() => {
-                    eprintln!("viridian: {error}; running the built-in tour instead");
+                    tell!("viridian: {error}; running the built-in tour instead");
                     tour(options)
                 }
                 Err(refusal) => return Err(refusal),

@@ -91,13 +91,15 @@ pub(crate) fn run(options: &RunOptions) -> Result<Status, Refusal> {
     }));
     listen(&mut console, &pc, &partition, time, &ending)?;
 
-    if core.is_some() {
-        request::listen(&ending)?;
-    }
+    request::listen(&ending)?;
     let limit = verdict.timeout.map(|time| (Instant::now() + time, time));
     let end = loop {
         let threads = start(vps, &pc, time, &ending)?;
         let end = ending.wait(limit);
+        if matches!(end, End::Quit | End::Timeout(_)) {
+            // Who ends a run does not wait for a reader of its output, who may have stopped to read.
+            console.abandon_output();
+        }
         vps = threads.into_iter().filter_map(|thread| thread.join().ok()).collect();
         let Some(guest) = guest.as_ref().filter(|_| end == End::Reset) else { break end };
         let around = Resettable { partition: &partition, pc: &pc, time, connections: &connections };

@@ -69,7 +69,7 @@ pub(crate) fn core(path: &Path) {
 }
 
 fn say(sentence: &str) {
-    eprintln!("viridian: {sentence}");
+    tell!("viridian: {sentence}");
 }
 
 fn crash(report: &CrashReport) {
@@ -78,7 +78,7 @@ fn crash(report: &CrashReport) {
     if let Some(message) = &report.message {
         let text = String::from_utf8_lossy(message);
         for line in text.trim_end_matches('\0').lines() {
-            eprintln!("  {}", harmless(line));
+            tell!("  {}", harmless(line));
         }
     }
 }
@@ -99,8 +99,8 @@ pub(crate) fn statistics(vps: &[Vp], ticks: u64, frequency: u64) {
     for statistics in vps.iter().filter_map(Vp::statistics) {
         sum.add(&statistics);
     }
-    eprintln!("-- {} virtual processors, {:.3} s of guest time", vps.len(), ticks as f64 / frequency as f64);
-    eprint!("{sum}");
+    tell!("-- {} virtual processors, {:.3} s of guest time", vps.len(), ticks as f64 / frequency as f64);
+    tell!("{}", sum.to_string().trim_end());
 }
 
 #[cfg(test)]

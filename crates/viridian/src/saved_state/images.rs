@@ -27,7 +27,7 @@ pub(super) fn run(
     } else {
         print(&found.images.iter().map(as_text).collect::<String>())?;
         if let Some(at) = found.stopped_at {
-            eprintln!(
+            tell!(
                 "viridian: looked at far more pages than the guest has, and stopped at {at:#x}; go on with --from {at:#x}"
             );
         }

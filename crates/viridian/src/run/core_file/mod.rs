@@ -43,8 +43,9 @@ impl CoreFile {
     pub(crate) fn new(path: &Path) -> Result<Self, Refusal> {
         let refusal = |source: io::Error| Refusal::Write { path: path.to_owned(), source };
         let name = path.file_name().ok_or_else(|| refusal(io::ErrorKind::IsADirectory.into()))?;
-        if path.is_dir() {
-            return Err(refusal(io::ErrorKind::IsADirectory.into()));
+        // A core replaces what has its name: that may be an older core, but no device, pipe, folder or link.
+        if fs::symlink_metadata(path).is_ok_and(|found| !found.is_file()) {
+            return Err(refusal(io::Error::other("it is there already, and is not a regular file")));
         }
         let folder = match path.parent() {
             Some(folder) if folder != Path::new("") => folder,
@@ -157,4 +158,24 @@ fn loads(runs: Vec<Mapping>, memory: &[Range<u64>]) -> Vec<Load> {
         content: *content,
     }));
     loads
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_core_replaces_files_only() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("core");
+        assert!(CoreFile::new(&file).is_ok());
+        fs::write(&file, "an older core").unwrap();
+        assert!(CoreFile::new(&file).is_ok());
+        let link = folder.path().join("link");
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        for refused in [link.as_path(), folder.path(), Path::new("/dev/null")] {
+            let refusal = CoreFile::new(refused).err().unwrap().to_string();
+            assert!(refusal.contains("not a regular file"), "{refused:?}: {refusal}");
+        }
+    }
 }
