@@ -31,7 +31,9 @@ pub(super) fn run(
         FormName::Lime => Form::Lime,
     };
     let threads = NonZero::new(threads).or_else(|| thread::available_parallelism().ok());
-    let threads = threads.unwrap_or(NonZero::<usize>::MIN);
+    // More than this gains nothing, and a host may refuse to give them.
+    const MOST_THREADS: NonZero<usize> = NonZero::new(64).unwrap();
+    let threads = threads.unwrap_or(NonZero::<usize>::MIN).min(MOST_THREADS);
     let write = |sink: &mut dyn Sink, output: &Path| {
         let bar = ProgressBar::new(saved.memory().raw_size());
         let style =
