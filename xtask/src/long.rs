@@ -58,6 +58,7 @@ pub(crate) fn run(repository: &Path, options: &Options) -> Result<(), ChecksFail
     let mut checks: Vec<(String, Check)> = vec![
         ("boots".into(), Box::new(boots)),
         ("kernels".into(), Box::new(kernels)),
+        ("enlightenments".into(), Box::new(enlightenments)),
         ("soak".into(), Box::new(soak)),
         ("crash".into(), Box::new(crash)),
         ("oracle".into(), Box::new(oracle)),
@@ -179,7 +180,16 @@ fn kernels(repository: &Path, _: &Options) -> Outcome {
 
 /// Ten minutes of work on two VPs.
 fn soak(repository: &Path, _: &Options) -> Outcome {
-    match crate::soak::run(repository, &crate::soak::Options::default()) {
+    of_trial(crate::soak::run(repository, &crate::soak::Options::default()))
+}
+
+/// A boot without each service in turn.
+fn enlightenments(repository: &Path, _: &Options) -> Outcome {
+    of_trial(crate::enlightenments::run(repository, &crate::enlightenments::Options::default()))
+}
+
+fn of_trial(outcome: Result<(), Trouble>) -> Outcome {
+    match outcome {
         Ok(()) => Outcome::Passed,
         Err(Trouble::Skipped(why)) => Outcome::Skipped(why),
         Err(Trouble::Failed(why)) => Outcome::Failed(why),

@@ -2,6 +2,7 @@
 //! Development tasks: `cargo xtask TASK`. Never part of the product. One file a task.
 
 mod crash;
+mod enlightenments;
 mod inventory;
 mod kernels;
 mod long;
@@ -39,6 +40,8 @@ enum Task {
     },
     /// Boot every stock kernel of Debian with several numbers of VPs, with and without Hyper-V, and print a table
     Kernels(kernels::Options),
+    /// Boot Debian without each service in turn, and with each that is only offered on request
+    Enlightenments(enlightenments::Options),
     /// Keep a guest busy with processes, pipes, compression and signals for minutes, and watch its memory
     Soak(soak::Options),
 }
@@ -55,10 +58,8 @@ fn main() -> ExitCode {
         Task::Kernels(options) => {
             return if kernels::run(&repository(), &options) { ExitCode::SUCCESS } else { ExitCode::FAILURE };
         }
-        Task::Soak(options) => soak::run(&repository(), &options).map_err(|trouble| match trouble {
-            machine::Trouble::Skipped(why) => format!("SKIPPED: {why}"),
-            machine::Trouble::Failed(why) => why,
-        }),
+        Task::Enlightenments(options) => enlightenments::run(&repository(), &options).map_err(tell),
+        Task::Soak(options) => soak::run(&repository(), &options).map_err(tell),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -66,6 +67,13 @@ fn main() -> ExitCode {
             eprintln!("cargo xtask: {error}");
             ExitCode::FAILURE
         }
+    }
+}
+
+fn tell(trouble: machine::Trouble) -> String {
+    match trouble {
+        machine::Trouble::Skipped(why) => format!("SKIPPED: {why}"),
+        machine::Trouble::Failed(why) => why,
     }
 }
 

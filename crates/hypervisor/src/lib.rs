@@ -36,7 +36,7 @@ mod tests;
 
 pub use calls::served_calls;
 pub use crash::CrashReport;
-pub use enlightenment::{Enlightenment, Enlightenments, Offer};
+pub use enlightenment::{Bit, Enlightenment, Enlightenments, Missing, Offer};
 pub use partition::{CreateError, InterruptController, MAX_VPS, MsrHandler, Partition, PartitionConfig};
 pub use port::{GuestTarget, Port, PortError, PortHandler, PortKind, PortOwner};
 pub use reference_time::ReferenceTime;

@@ -258,10 +258,14 @@ mod tests {
         let context = CpuidContext::default();
         let all = ask(Enlightenments::ALL, context, hv::FEATURES);
         assert_eq!(all.eax & 0x60, 0x60);
-        let without = ask(Enlightenments::ALL.without(Enlightenment::Synic), context, hv::FEATURES);
+        let without = ask(Enlightenments::ALL.without(Enlightenment::AccessSynicRegs), context, hv::FEATURES);
         assert_eq!(all.eax ^ without.eax, 1 << 2);
-        assert_eq!(all.ebx ^ without.ebx, 3 << 4);
-        assert_eq!(all.edx ^ without.edx, 1 << 17);
+        let privileges =
+            Enlightenments::ALL.without(Enlightenment::PostMessages).without(Enlightenment::SignalEvents);
+        assert_eq!(all.ebx ^ ask(privileges, context, hv::FEATURES).ebx, 3 << 4);
+        let feature =
+            ask(Enlightenments::ALL.without(Enlightenment::SintPollingModeAvailable), context, hv::FEATURES);
+        assert_eq!(all.edx ^ feature.edx, 1 << 17);
         assert_eq!(ask(Enlightenments::ALL, context, hv::RECOMMENDATIONS).ecx, 40);
     }
 

@@ -118,7 +118,7 @@ fn is_canonical(gva: u64) -> bool {
 
 impl HandleSimple<FlushVirtualAddressSpace> for Calls<'_> {
     fn handle(&mut self, input: &FlushVirtualAddressInput) -> Done {
-        self.require(&[Enlightenment::TlbFlush])?;
+        self.require(&[Enlightenment::UseHypercallForRemoteFlushAndLocalFlushEntire])?;
         Ok(self.flush_space(
             input.address_space,
             input.flags,
@@ -129,14 +129,17 @@ impl HandleSimple<FlushVirtualAddressSpace> for Calls<'_> {
 
 impl HandleSimple<FlushVirtualAddressSpaceEx> for Calls<'_> {
     fn handle(&mut self, (input, set): (&FlushVirtualAddressExInput, ProcessorSet<'_>)) -> Done {
-        self.require(&[Enlightenment::TlbFlush, Enlightenment::SparseSets])?;
+        self.require(&[
+            Enlightenment::UseHypercallForRemoteFlushAndLocalFlushEntire,
+            Enlightenment::UseExProcessorMasks,
+        ])?;
         Ok(self.flush_space(input.address_space, input.flags, set)?)
     }
 }
 
 impl HandleRep<FlushVirtualAddressList> for Calls<'_> {
     fn handle(&mut self, input: &FlushVirtualAddressInput, ranges: &[GvaRange], _: &mut [()]) -> RepDone {
-        self.require(&[Enlightenment::TlbFlush])?;
+        self.require(&[Enlightenment::UseHypercallForRemoteFlushAndLocalFlushEntire])?;
         let named = ProcessorSet::from_mask(&input.processor_mask);
         Ok(self.flush_list(input.address_space, input.flags, named, ranges)?)
     }
@@ -149,7 +152,10 @@ impl HandleRep<FlushVirtualAddressListEx> for Calls<'_> {
         ranges: &[GvaRange],
         _: &mut [()],
     ) -> RepDone {
-        self.require(&[Enlightenment::TlbFlush, Enlightenment::SparseSets])?;
+        self.require(&[
+            Enlightenment::UseHypercallForRemoteFlushAndLocalFlushEntire,
+            Enlightenment::UseExProcessorMasks,
+        ])?;
         Ok(self.flush_list(input.address_space, input.flags, set, ranges)?)
     }
 }

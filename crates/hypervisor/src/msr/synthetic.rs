@@ -112,10 +112,13 @@ impl Vp {
     fn write_partition_page(&mut self, number: u32, value: u64) -> Result<(), GeneralProtection> {
         let (space, view) = (self.partition.space(), view_of(self.active_vtl));
         let vtl = self.partition.vtl(self.active_vtl);
+        let lockable = self.partition.offer().features.hypercall_msr_lock_available();
         match number {
             msr::GUEST_OS_ID => vtl.hypercall_page.set_guest_os_id(value, space, view),
             msr::HYPERCALL => {
-                vtl.hypercall_page.set_msr(value.into(), space, view).map_err(|_| GeneralProtection)?;
+                vtl.hypercall_page
+                    .set_msr(value.into(), lockable, space, view)
+                    .map_err(|_| GeneralProtection)?;
             }
             _ => vtl.reference_tsc_page.set(value.into(), space, view),
         }
@@ -194,7 +197,7 @@ impl Vp {
         let partition = &*self.partition;
         let reference_time = partition.reference_time();
         let now = reference_time.at(partition.clock().now());
-        let direct_mode = partition.offer().enlightenments.contains(Enlightenment::DirectTimers);
+        let direct_mode = partition.offer().enlightenments.contains(Enlightenment::UseDirectSyntheticTimers);
         {
             let mut state = partition.vp(self.index).state();
             let vtl = state.vtl(self.active_vtl);

@@ -102,7 +102,7 @@ pub(crate) struct RunOptions {
     #[arg(long, value_name = "SIZE", default_value = "512M", value_parser = memory_size)]
     pub(crate) memory: u64,
 
-    /// Enlightenments to offer: all, none, or a list such as all,-synic.
+    /// Enlightenments to offer: all, none, or a list such as all,-access-synic-regs.
     #[arg(long, value_name = "LIST", default_value = "all", value_parser = enlightenments, allow_hyphen_values = true)]
     pub(crate) hv: Enlightenments,
 
@@ -160,7 +160,7 @@ mod tests {
             &["run", "debian", "--cpus", "4", "--memory", "1G", "--stats"],
             &["run", "--kernel", "vmlinuz", "--initrd", "initrd.img", "--append", "-quiet console=ttyS0"],
             &["run", "--multiboot", "tour", "--append", "nonce=word", "--module", "environ"],
-            &["run", "--hv", "all,-synic", "--engine", "soft"],
+            &["run", "--hv", "all,-access-synic-regs", "--engine", "soft"],
             &["run", "--kernel", "vmlinuz", "--root", "root", "--expect", "-- ok --", "--timeout", "90"],
             &["run", "debian", "--core", "core", "--timeout", "1.5m", "--reboot"],
             &["tour", "--write", "tour.elf"],
@@ -171,7 +171,7 @@ mod tests {
             &["saved-state", "images", "x.vsv", "--from", "0x80000000"],
             &["features", "--markdown"],
             &["explain", "leaf:3"],
-            &["run", "--interactive", "--hv", "all,-stimer,-stimer-direct"],
+            &["run", "--interactive", "--hv", "all,-access-synthetic-timer-regs"],
         ] {
             parse(words).unwrap_or_else(|error| panic!("{words:?}: {error}"));
         }

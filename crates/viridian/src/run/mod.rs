@@ -58,7 +58,11 @@ pub(crate) fn run(options: &RunOptions) -> Result<Status, Refusal> {
         statistics: options.stats,
         ..PartitionConfig::default()
     };
-    let has_vmbus = options.hv.contains(Enlightenment::Synic);
+    // VMBus talks by messages and events.
+    let has_vmbus =
+        [Enlightenment::AccessSynicRegs, Enlightenment::PostMessages, Enlightenment::SignalEvents]
+            .iter()
+            .all(|&service| options.hv.contains(service));
     let (partition, mut vps) = Partition::create(&engine, &space, config)?;
     let apic_ids = partition.vps().map(hypervisor::VpShared::apic_id).collect();
     let acpi = AcpiTables::new(&AcpiConfig { apic_ids, vmbus: has_vmbus })?;

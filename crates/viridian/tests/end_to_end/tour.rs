@@ -64,10 +64,10 @@ fn without_enlightenments_there_is_no_hypervisor() {
 fn what_is_taken_away_is_not_offered_and_the_rest_works() {
     for (list, gone) in [
         ("all,-synic", "AccessSynicRegs"),
-        ("all,-stimer,-stimer-direct", "AccessSyntheticTimerRegs"),
+        ("all,-access-synthetic-timer-regs", "AccessSyntheticTimerRegs"),
         ("all,-reference-tsc", "AccessPartitionReferenceTsc"),
         ("all,-apic", "AccessIntrCtrlRegs"),
-        ("hypercalls,time-ref-count", "AccessVpRunTimeReg"),
+        ("access-hypercall-msrs,access-vp-index,access-partition-reference-counter", "AccessVpRunTimeReg"),
         ("hypercalls", "AccessPartitionReferenceCounter"),
     ] {
         let ended = run(&["run", "--hv", list, "--append", "nonce=heron"]);
