@@ -25,7 +25,6 @@ use tlfs::tlb::{
 };
 use tlfs::vsm::{InputVtl, Vtl};
 use x86::control::{Cr0, Efer};
-use x86::segment::SegmentAttributes;
 
 use crate::enlightenment::Enlightenment;
 use crate::flush::RUNS;
@@ -114,7 +113,7 @@ const fn gpr(register: Register) -> Gpr {
 impl Registers for CallRegisters<'_> {
     fn mode(&self) -> CallerMode {
         let control = self.0.control();
-        let attributes = SegmentAttributes::from_bits(self.0.segment(SegmentName::Cs).attributes);
+        let attributes = self.0.segment(SegmentName::Cs).attributes;
         CallerMode::of(Cr0::from_bits(control.cr0), Efer::from_bits(control.efer), attributes, self.0.cpl())
     }
 
