@@ -31,7 +31,8 @@ pub use exit::{
     PortAccess, PortDirection, Resume,
 };
 pub use state::{
-    ControlRegisters, DebugRegisters, EventState, Gpr, ModelSpecificRegisters, Segment, SegmentName,
-    TableRegister, VpState, XsaveArea,
+    ControlRegisters, DebugRegisters, EventState, Gpr, ModelSpecificRegisters, SegmentName, VpState,
+    XsaveArea,
 };
 pub use vp::{CpuidResult, Engine, EngineError, EngineVp, FlushScope, Kick, RunLimits, VpGroup};
+pub use x86::segment::{Segment, SegmentAttributes, Selector, TableRegister};

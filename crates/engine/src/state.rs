@@ -4,6 +4,8 @@
 //! What is not here belongs to the hypervisor: the local APIC, synthetic MSRs, MTRRs and every other MSR that an engine
 //! does not need in order to run instructions.
 
+use x86::segment::{Segment, SegmentAttributes, Selector, TableRegister};
+
 /// A general-purpose register, by its number in instruction encodings.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
@@ -40,29 +42,6 @@ pub enum SegmentName {
     Gs,
     Ldtr,
     Tr,
-}
-
-/// A segment register with its hidden part (TLFS 7.9.5).
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Segment {
-    /// Linear address of the segment's first byte.
-    pub base: u64,
-    /// Last offset in bytes, granularity already applied.
-    pub limit: u32,
-    /// Selector.
-    pub selector: u16,
-    /// Bits 40 to 55 of the descriptor: type 3:0, non-system 4, DPL 6:5, present 7, (limit bits 11:8 read zero), available 12, long 13,
-    /// default size 14, granularity 15. Not present means unusable.
-    pub attributes: u16,
-}
-
-/// GDTR or IDTR.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct TableRegister {
-    /// Linear address of the table.
-    pub base: u64,
-    /// Last offset in bytes.
-    pub limit: u16,
 }
 
 /// Control registers. CR8 is the local APIC's.
@@ -158,10 +137,14 @@ impl VpState {
     /// `signature` is CPUID leaf 1's EAX, which RDX holds.
     #[must_use]
     pub fn reset(signature: u32) -> Self {
-        let data = Segment { base: 0, limit: 0xFFFF, selector: 0, attributes: 0x0093 };
-        let code = Segment { base: 0xFFFF_0000, limit: 0xFFFF, selector: 0xF000, attributes: 0x009B };
-        let ldtr = Segment { base: 0, limit: 0xFFFF, selector: 0, attributes: 0x0082 };
-        let tr = Segment { base: 0, limit: 0xFFFF, selector: 0, attributes: 0x008B };
+        let segment = |attributes| Segment {
+            base: 0,
+            limit: 0xFFFF,
+            selector: Selector::new(),
+            attributes: SegmentAttributes::from_bits(attributes),
+        };
+        let (data, ldtr, tr) = (segment(0x93), segment(0x82), segment(0x8B));
+        let code = Segment { base: 0xFFFF_0000, selector: Selector::from_bits(0xF000), ..segment(0x9B) };
         let table = TableRegister { base: 0, limit: 0xFFFF };
         let mut gprs = [0; 16];
         gprs[Gpr::Rdx as usize] = u64::from(signature);
