@@ -141,6 +141,23 @@ fn other_processors_wait_from_the_beginning() {
     }
 }
 
+/// B10.020: of those addressed the one of lowest priority gets it, and one whose local APIC accepts nothing is no candidate.
+#[test]
+fn lowest_priority_goes_to_who_accepts_it() {
+    let mut lab = Lab::new(3);
+    let lowest = InterruptMessage::from_device(DeliveryMode::LowestPriority, 0x41, 0xFF, false, false);
+    lab.write_msr(0, msr::TPR, 0x30).unwrap();
+    lab.write_msr(1, msr::TPR, 0x20).unwrap();
+    // Software-disabled: priority 0, and no use.
+    lab.write_msr(2, 0x1B, 0xFEE0_0C00).unwrap();
+    lab.write_msr(2, 0x80F, 0xFF).unwrap();
+    lab.partition.deliver(lowest);
+    assert_eq!((lab.interrupts(0), lab.interrupts(1), lab.interrupts(2)), (vec![], vec![0x41], vec![]));
+    // In service at 0x41, VP 1 is now the busier one.
+    lab.partition.deliver(lowest);
+    assert_eq!((lab.interrupts(0), lab.interrupts(1)), (vec![0x41], vec![]));
+}
+
 /// Lowest priority, logical and broadcast destinations reach whom they should.
 #[test]
 fn interrupts_are_routed_by_destination() {
@@ -168,7 +185,7 @@ fn interrupts_are_routed_by_destination() {
 struct Pic {
     partition: Weak<Partition>,
     vectors: Mutex<Vec<u8>>,
-    ended: Mutex<Vec<u8>>,
+    ended: Mutex<Vec<(u32, u8)>>,
 }
 
 impl InterruptController for Pic {
@@ -178,8 +195,8 @@ impl InterruptController for Pic {
         self.partition.upgrade().unwrap().set_external_interrupt(false);
         vector
     }
-    fn end_of_interrupt(&self, vector: u8) {
-        self.ended.lock().unwrap().push(vector);
+    fn end_of_interrupt(&self, vp: u32, vector: u8) {
+        self.ended.lock().unwrap().push((vp, vector));
     }
 }
 
@@ -197,18 +214,27 @@ fn the_pic_is_asked_for_its_vector() {
     assert_eq!(lab.partition.vp(0).state().vtl(Vtl::VTL0).apic.serving(), None);
 }
 
-/// B10.023: the end of a level-triggered interrupt is told to the interrupt controllers; that of an edge-triggered one is not.
+/// B10.023: the end of a level-triggered interrupt is told to the interrupt controllers, with VP and vector, whichever way the guest ends it; that of an
+/// edge-triggered one is not.
 #[test]
 fn level_triggered_interrupts_end_outside_too() {
-    let mut lab = Lab::new(1);
+    let mut lab = Lab::new(2);
     let pic = Arc::new(Pic::default());
     lab.partition.set_interrupt_controller(pic.clone());
     for (vector, level) in [(0x51, true), (0x52, false)] {
-        lab.partition.deliver(InterruptMessage::from_device(DeliveryMode::Fixed, vector, 0, false, level));
-        assert_eq!(lab.interrupts(0), [vector]);
-        lab.write_msr(0, msr::EOI, 0).unwrap();
+        lab.partition.deliver(InterruptMessage::from_device(DeliveryMode::Fixed, vector, 1, false, level));
+        assert_eq!(lab.interrupts(1), [vector]);
+        lab.write_msr(1, msr::EOI, 0).unwrap();
     }
-    assert_eq!(*pic.ended.lock().unwrap(), [0x51]);
+    assert_eq!(*pic.ended.lock().unwrap(), [(1, 0x51)]);
+    // The assist spares nobody the end of a level-triggered interrupt.
+    lab.write_msr(1, msr::VP_ASSIST_PAGE, 0x2_0001).unwrap();
+    lab.partition.deliver(InterruptMessage::from_device(DeliveryMode::Fixed, 0x61, 1, false, true));
+    assert_eq!(lab.interrupts(1), [0x61]);
+    assert_eq!(lab.read_u32(0x2_0000), 0);
+    lab.write_msr(1, 0x1B, 0xFEE0_0C00).unwrap();
+    lab.write_msr(1, 0x80B, 0).unwrap();
+    assert_eq!(*pic.ended.lock().unwrap(), [(1, 0x51), (1, 0x61)]);
 }
 
 /// A VP that sleeps is woken by whoever gives it something to do; one that was woken before it slept does not sleep.
