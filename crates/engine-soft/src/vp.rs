@@ -274,6 +274,10 @@ impl EngineVp for SoftVp {
         self.cpu.events = events;
     }
 
+    fn set_xsave(&mut self, area: &XsaveArea) {
+        Self::set_xsave(self, area);
+    }
+
     fn save(&self) -> VpState {
         let cpu = &self.cpu;
         VpState {

@@ -14,7 +14,7 @@ use memory::{Space, ViewId};
 use crate::{
     Capabilities, Clock, ControlRegisters, CpuidResult, DebugRegisters, Engine, EngineError, EngineVp, Event,
     EventState, Exit, ExitReason, FlushScope, Gpr, Kick, ModelSpecificRegisters, Resume, RunLimits, Segment,
-    SegmentName, TableRegister, VpGroup, VpState,
+    SegmentName, TableRegister, VpGroup, VpState, XsaveArea,
 };
 
 /// A clock that a test moves.
@@ -172,8 +172,13 @@ impl Engine for ScriptedEngine {
     fn cpuid(&self, leaf: u32, _subleaf: u32) -> CpuidResult {
         match leaf {
             0 => CpuidResult { eax: 1, ..Default::default() },
-            // x2APIC and APIC.
-            1 => CpuidResult { eax: 0x0006_0000, ecx: 1 << 21, edx: 1 << 9, ..Default::default() },
+            // x2APIC; PAE, APIC, global pages.
+            1 => CpuidResult {
+                eax: 0x0006_0000,
+                ecx: 1 << 21,
+                edx: 1 << 6 | 1 << 9 | 1 << 13,
+                ..Default::default()
+            },
             _ => CpuidResult::default(),
         }
     }
@@ -367,6 +372,9 @@ impl EngineVp for ScriptedVp {
     }
     fn set_events(&mut self, events: EventState) {
         self.state.events = events;
+    }
+    fn set_xsave(&mut self, area: &XsaveArea) {
+        self.state.xsave = area.clone();
     }
     fn save(&self) -> VpState {
         self.state.clone()

@@ -7,7 +7,7 @@ use memory::{Space, ViewId};
 
 use crate::{
     Capabilities, Clock, ControlRegisters, DebugRegisters, Event, EventState, Exit, Gpr,
-    ModelSpecificRegisters, Resume, Segment, SegmentName, TableRegister, VpState,
+    ModelSpecificRegisters, Resume, Segment, SegmentName, TableRegister, VpState, XsaveArea,
 };
 
 /// Something that can run virtual processors.
@@ -138,6 +138,9 @@ pub trait EngineVp: Send {
     fn events(&self) -> EventState;
     /// Sets what stands between the last instruction and the next.
     fn set_events(&mut self, events: EventState);
+
+    /// Sets x87, SSE and AVX state; the area is taken as [`EngineVp::restore`] takes it.
+    fn set_xsave(&mut self, area: &XsaveArea);
 
     /// Everything the engine keeps.
     fn save(&self) -> VpState;

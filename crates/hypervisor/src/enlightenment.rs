@@ -93,6 +93,18 @@ enlightenments! {
     AccessResetReg: Privilege(Privilege::AccessResetReg), needs [];
     /// Sleep by MSR (TLFS 7.5); the MSR needs the feature bit too.
     AccessGuestIdleReg: Privilege(Privilege::AccessGuestIdleReg), needs [VirtualGuestIdle];
+    /// HvCallGetVpRegisters and HvCallSetVpRegisters on the guest's own VPs (TLFS 7.10).
+    AccessVpRegisters: Privilege(Privilege::AccessVpRegisters), needs [];
+    /// HvCallStartVirtualProcessor (TLFS 7.10.3).
+    StartVirtualProcessor: Privilege(Privilege::StartVirtualProcessor), needs [];
+    /// Extended hypercalls (TLFS 3.14).
+    EnableExtendedHypercalls: Privilege(Privilege::EnableExtendedHypercalls), needs [];
+    /// HvCallGetPartitionId (TLFS 4.2.2).
+    AccessPartitionId: Privilege(Privilege::AccessPartitionId), needs [];
+    /// The debug transport (TLFS 4.2.2), which needs a link at the host's end.
+    Debugging: Privilege(Privilege::Debugging), needs [GuestDebugging];
+    /// Calls about logical processors and the system (TLFS 4.2.2).
+    CpuManagement: Privilege(Privilege::CpuManagement), needs [];
     /// Messages through connections (TLFS 11.11.1).
     PostMessages: Privilege(Privilege::PostMessages), needs [];
     /// Events through connections (TLFS 11.11.2).
@@ -100,6 +112,10 @@ enlightenments! {
 
     /// Fast hypercalls with input in XMM registers (TLFS 3.7.2).
     XmmFastInput: Feature(FEATURE.with_xmm_fast_input(true)), needs [];
+    /// Fast hypercalls with output in registers (TLFS 3.8.1).
+    XmmFastOutput: Feature(FEATURE.with_xmm_fast_output(true)), needs [];
+    /// The transport that [`Enlightenment::Debugging`] admits to.
+    GuestDebugging: Feature(FEATURE.with_guest_debugging(true)), needs [Debugging];
     /// The sleep that [`Enlightenment::AccessGuestIdleReg`] admits to.
     VirtualGuestIdle: Feature(FEATURE.with_virtual_guest_idle(true)), needs [AccessGuestIdleReg];
     /// The MSRs that [`Enlightenment::AccessFrequencyRegs`] admits to.
@@ -116,10 +132,19 @@ enlightenments! {
     HypercallMsrLockAvailable: Feature(FEATURE.with_hypercall_msr_lock_available(true)), needs [];
     /// Synthetic timers that raise vectors (TLFS 12.2).
     UseDirectSyntheticTimers: Feature(FEATURE.with_use_direct_synthetic_timers(true)), needs [AccessSyntheticTimerRegs];
+    /// A timer of the time that the VP is not halted (TLFS 12.6).
+    SyntheticTimeUnhaltedTimer:
+        Feature(FEATURE.with_synthetic_time_unhalted_timer(true)), needs [AccessSyntheticTimerRegs];
 
     /// Flushes of other VPs' translations (TLFS 9.4).
     UseHypercallForRemoteFlushAndLocalFlushEntire:
         Recommendation(ADVICE.with_use_hypercall_for_remote_flush_and_local_flush_entire(true)), needs [];
+    /// Advice to switch address spaces by hypercall, which costs more than to load CR3 (TLFS 9.4.1).
+    UseHypercallForAddressSpaceSwitch:
+        Recommendation(ADVICE.with_use_hypercall_for_address_space_switch(true)), needs [];
+    /// Advice to flush a VP's own translations by hypercall, which costs more than to do so by instruction.
+    UseHypercallForLocalFlush: Recommendation(ADVICE.with_use_hypercall_for_local_flush(true)),
+        needs [UseHypercallForRemoteFlushAndLocalFlushEntire];
     /// Advice to use what [`Enlightenment::AccessIntrCtrlRegs`] admits to.
     UseApicMsrs: Recommendation(ADVICE.with_use_apic_msrs(true)), needs [AccessIntrCtrlRegs];
     /// Advice to use what [`Enlightenment::AccessResetReg`] admits to.
@@ -133,7 +158,14 @@ enlightenments! {
 }
 
 /// Services that an ordinary guest is not offered unless its host asks for them.
-const ON_REQUEST: &[Enlightenment] = &[];
+const ON_REQUEST: &[Enlightenment] = &[
+    Enlightenment::AccessPartitionId,
+    Enlightenment::Debugging,
+    Enlightenment::GuestDebugging,
+    Enlightenment::CpuManagement,
+    Enlightenment::UseHypercallForAddressSpaceSwitch,
+    Enlightenment::UseHypercallForLocalFlush,
+];
 
 impl Enlightenment {
     /// Its name on the command line: that of its bit, in kebab case.
@@ -226,7 +258,7 @@ impl Enlightenments {
 }
 
 /// First synthetic MSR number that no service has. All of them lie below.
-const MSR_END: u32 = msr::CRASH_CTL + 1;
+const MSR_END: u32 = msr::STIME_UNHALTED_TIMER_COUNT + 1;
 /// First synthetic MSR number.
 pub(crate) const MSR_FIRST: u32 = msr::GUEST_OS_ID;
 

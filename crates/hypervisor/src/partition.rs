@@ -1,15 +1,19 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! A partition: VPs, a guest-physical space, a clock, and the state that its VPs share.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use engine::{Clock, Engine, EngineError};
 use memory::{MemoryError, MemoryObject, ObjectId, PAGE_SIZE, Rights, Space, ViewId};
 use tlfs::HvStatus;
+use tlfs::extended::ZeroedRange;
+use tlfs::partition::PartitionId;
 use tlfs::synic::{ConnectionId, MessageType, PortId};
 use tlfs::vp::VpIndex;
 use tlfs::vsm::Vtl;
 
+use crate::calls::{DebugLink, DeviceInterrupts};
 use crate::crash::CrashRegisters;
 use crate::enlightenment::{Enlightenments, Offer};
 use crate::eoi_assist::EoiAssist;
@@ -23,6 +27,7 @@ use crate::processor::ProcessorModel;
 use crate::reference_time::ReferenceTime;
 use crate::reference_tsc_page::ReferenceTscPage;
 use crate::suspension::Suspension;
+use crate::sync::lock;
 use crate::synic::{SintIndex, Synic};
 use crate::vp::state::{RunState, VTL_COUNT, VpState, VtlState};
 use crate::vp::{Vp, VpOverlays, VpShared};
@@ -46,6 +51,10 @@ pub struct PartitionConfig {
     pub statistics: bool,
     /// A host program's own MSRs.
     pub msr_handler: Option<Arc<dyn MsrHandler>>,
+    /// The host's end of the debug transport, for a guest that is offered [`crate::Enlightenment::Debugging`].
+    pub debug_link: Option<Arc<dyn DebugLink>>,
+    /// Devices that the host gives the guest, whose interrupts it may send elsewhere.
+    pub device_interrupts: Option<Arc<dyn DeviceInterrupts>>,
 }
 
 impl Default for PartitionConfig {
@@ -58,6 +67,8 @@ impl Default for PartitionConfig {
             apic_frequency: 200_000_000,
             statistics: false,
             msr_handler: None,
+            debug_link: None,
+            device_interrupts: None,
         }
     }
 }
@@ -104,6 +115,7 @@ pub(crate) struct PartitionVtl {
 
 /// A partition. Its VPs are values of their own ([`Vp`]): whoever holds one may run it.
 pub struct Partition {
+    id: PartitionId,
     offer: Offer,
     space: Arc<Space>,
     reference_time: ReferenceTime,
@@ -114,12 +126,20 @@ pub struct Partition {
     ports: Ports,
     monitors: Monitors,
     suspension: Suspension,
+    /// VPs whose translations must not be flushed now.
+    flush_inhibits: AtomicU32,
+    boot_zeroed: Mutex<Arc<[ZeroedRange]>>,
     /// The object whose pages are the partition's overlay pages.
     overlay_pages: ObjectId,
     apic_frequency: u64,
     pub(crate) msr_handler: Option<Arc<dyn MsrHandler>>,
+    debug_link: Option<Arc<dyn DebugLink>>,
+    device_interrupts: Option<Arc<dyn DeviceInterrupts>>,
     interrupt_controller: OnceLock<Arc<dyn InterruptController>>,
 }
+
+/// The id of the next partition: ids are not used again while this process lives (TLFS 4.2.1).
+static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
 /// The view of guest memory that a VTL has.
 pub(crate) const fn view_of(vtl: Vtl) -> ViewId {
@@ -192,6 +212,7 @@ impl Partition {
             owned.push((engine_vp, overlays));
         }
         let partition = Arc::new(Self {
+            id: PartitionId(NEXT_ID.fetch_add(1, Ordering::Relaxed)),
             offer,
             space: Arc::clone(space),
             reference_time,
@@ -202,9 +223,13 @@ impl Partition {
             ports: Ports::default(),
             monitors: Monitors::new(),
             suspension: Suspension::default(),
+            flush_inhibits: AtomicU32::new(0),
+            boot_zeroed: Mutex::new(Arc::new([])),
             overlay_pages: object.id(),
             apic_frequency: config.apic_frequency,
             msr_handler: config.msr_handler,
+            debug_link: config.debug_link,
+            device_interrupts: config.device_interrupts,
             interrupt_controller: OnceLock::new(),
         });
         let vps = owned.into_iter().zip(0..).map(|((engine_vp, overlays), index)| {
@@ -221,6 +246,29 @@ impl Partition {
 
     pub(crate) fn interrupt_controller(&self) -> Option<&dyn InterruptController> {
         self.interrupt_controller.get().map(|controller| &**controller)
+    }
+
+    pub(crate) fn debug_link(&self) -> Option<&dyn DebugLink> {
+        self.debug_link.as_deref()
+    }
+
+    pub(crate) fn device_interrupts(&self) -> Option<&dyn DeviceInterrupts> {
+        self.device_interrupts.as_deref()
+    }
+
+    /// Tells which guest pages are zero when the guest starts (TLFS 9.4.7); of more than 255 runs the first are told. To be called while no VP runs.
+    pub fn set_boot_zeroed_memory(&self, runs: &[ZeroedRange]) {
+        *lock(&self.boot_zeroed) = runs.into();
+    }
+
+    pub(crate) fn boot_zeroed_memory(&self) -> Arc<[ZeroedRange]> {
+        Arc::clone(&lock(&self.boot_zeroed))
+    }
+
+    /// Partition id: unique among all partitions that this process makes.
+    #[must_use]
+    pub fn id(&self) -> PartitionId {
+        self.id
     }
 
     /// What the guest is offered.
@@ -255,6 +303,10 @@ impl Partition {
 
     pub(crate) fn ports(&self) -> &Ports {
         &self.ports
+    }
+
+    pub(crate) fn flush_inhibits(&self) -> &AtomicU32 {
+        &self.flush_inhibits
     }
 
     pub(crate) fn suspension(&self) -> &Suspension {

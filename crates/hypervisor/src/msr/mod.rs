@@ -17,7 +17,7 @@ use crate::vp::{Vp, VpExit};
 pub(crate) struct GeneralProtection;
 
 /// What writing a register leads to beyond the write.
-type Written = Result<Option<VpExit>, GeneralProtection>;
+pub(crate) type Written = Result<Option<VpExit>, GeneralProtection>;
 
 /// Who serves a register.
 enum Server {

@@ -59,6 +59,11 @@ impl Vp {
         if !self.partition.offer().may_read(number) {
             return Err(GeneralProtection);
         }
+        self.synthetic(number)
+    }
+
+    /// What a synthetic MSR holds, whoever may know it.
+    pub(crate) fn synthetic(&mut self, number: u32) -> Result<u64, GeneralProtection> {
         let partition = &*self.partition;
         let per_partition = partition.vtl(self.active_vtl);
         let mut state = partition.vp(self.index).state();
@@ -102,6 +107,11 @@ impl Vp {
         if !self.partition.offer().may_write(number) {
             return Err(GeneralProtection);
         }
+        self.set_synthetic(number, value)
+    }
+
+    /// Writes a synthetic MSR, whoever may.
+    pub(crate) fn set_synthetic(&mut self, number: u32, value: u64) -> Written {
         match number {
             msr::GUEST_OS_ID | msr::HYPERCALL | msr::REFERENCE_TSC => {
                 self.write_partition_page(number, value)?

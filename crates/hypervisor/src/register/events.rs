@@ -3,8 +3,8 @@
 
 use engine::{Event, EventState};
 use tlfs::register::{
-    InterruptStateRegister, PendingEvent, PendingExceptionEvent, PendingInterruptionRegister, PendingInterruptionType,
-    RegisterValue,
+    InterruptStateRegister, PendingEvent, PendingExceptionEvent, PendingInterruptionRegister,
+    PendingInterruptionType, RegisterValue,
 };
 
 use super::place::Place;

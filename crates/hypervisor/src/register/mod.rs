@@ -15,7 +15,8 @@ use engine::{ModelSpecificRegisters, SegmentName};
 use tlfs::HvStatus;
 use tlfs::msr;
 use tlfs::register::{
-    self as values, InterceptSuspendRegister, InterruptStateRegister, RegisterInfo, RegisterName, RegisterValue,
+    self as values, InterceptSuspendRegister, InterruptStateRegister, RegisterInfo, RegisterName,
+    RegisterValue,
 };
 use x86::msr as x86_msr;
 use x86::segment::{Segment, SegmentAttributes, Selector, TableRegister};
@@ -23,6 +24,7 @@ use x86::segment::{Segment, SegmentAttributes, Selector, TableRegister};
 use crate::vp::Vp;
 use place::{Place, place};
 
+pub(crate) use check::is_valid_context;
 pub use place::register_refusal;
 
 /// The MSR with this number among those that engines keep.
@@ -67,6 +69,29 @@ pub(crate) fn to_table(register: values::TableRegister) -> TableRegister {
 fn find(name: RegisterName) -> Result<(&'static RegisterInfo, Place), HvStatus> {
     let found = values::info(name).zip(place(name));
     found.ok_or(HvStatus::INVALID_PARAMETER)
+}
+
+/// What a guest may do with registers of its own VPs.
+pub(crate) mod guest_may {
+    use super::{HvStatus, Place, RegisterName, find};
+    use crate::enlightenment::Offer;
+
+    /// Whether a guest may get a register: not one whose MSR it may not read.
+    pub(crate) fn get(name: RegisterName, offer: &Offer) -> Result<(), HvStatus> {
+        match find(name)? {
+            (_, Place::SyntheticMsr(number)) if !offer.may_read(number) => Err(HvStatus::ACCESS_DENIED),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether a guest may set a register: only those that TLFS 7.10.1 lists.
+    pub(crate) fn set(name: RegisterName, offer: &Offer) -> Result<(), HvStatus> {
+        match find(name)? {
+            (info, _) if !info.guest_settable => Err(HvStatus::INVALID_PARAMETER),
+            (_, Place::SyntheticMsr(number)) if !offer.may_write(number) => Err(HvStatus::ACCESS_DENIED),
+            _ => Ok(()),
+        }
+    }
 }
 
 impl Vp {
@@ -152,9 +177,7 @@ impl Vp {
             Place::ApicBase => {
                 self.read_apic_msr(x86_msr::IA32_APIC_BASE).map_err(|_| HvStatus::INVALID_PARAMETER)?
             }
-            Place::SyntheticMsr(number) => {
-                self.synthetic(number).map_err(|_| HvStatus::INVALID_PARAMETER)?
-            }
+            Place::SyntheticMsr(number) => self.synthetic(number).map_err(|_| HvStatus::INVALID_PARAMETER)?,
             Place::Cpuid(leaf) => {
                 let result = self.cpuid_result(leaf, 0);
                 let [a, b, c, d] = [result.eax, result.ebx, result.ecx, result.edx].map(u64::from);
@@ -170,9 +193,11 @@ impl Vp {
         match place {
             Place::ExplicitSuspend => self.partition.set_explicit_suspend(self.index, low & 1 != 0),
             Place::InterceptSuspend => {
-                self.shared().state().intercept_suspend = InterceptSuspendRegister::from_bits(low);
+                self.partition.set_intercept_suspend(self.index, InterceptSuspendRegister::from_bits(low));
             }
-            Place::PendingInterruption | Place::InterruptState | Place::PendingEvent(_) => self.set_events(place, value),
+            Place::PendingInterruption | Place::InterruptState | Place::PendingEvent(_) => {
+                self.set_events(place, value)
+            }
             Place::Gpr(register) => self.engine.set_gpr(register, low),
             Place::Rip => self.engine.set_rip(low),
             Place::Rflags => self.engine.set_rflags(low),

@@ -8,7 +8,7 @@ use x86::msr as x86_msr;
 
 /// Where a register lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub(crate) enum Place {
     ExplicitSuspend,
     InterceptSuspend,
     PendingInterruption,
@@ -195,11 +195,15 @@ pub fn register_refusal(name: R) -> Option<&'static str> {
         _ if within(R::VSM_CODE_PAGE_OFFSETS, R::CR_INTERCEPT_IA32_MISC_ENABLE_MASK) => {
             "virtual trust levels are not served yet"
         }
-        _ if within(R::POWER_STATE_CONFIG_C1, R::POWER_STATE_TRIGGER_C3) => "there are no power states to manage",
+        _ if within(R::POWER_STATE_CONFIG_C1, R::POWER_STATE_TRIGGER_C3) => {
+            "there are no power states to manage"
+        }
         _ if within(R::PERF_GLOBAL_CTRL, R::FIXED_CTR0) => "the processor has no performance counters",
         _ if within(R::LBR_TOS, R::LBR_INFO0) => "the processor has no branch records",
         _ if within(R::SGX_LAUNCH_CONTROL0, R::SGX_LAUNCH_CONTROL3) => "the processor has no enclaves",
-        _ if within(R::MTRR_PHYS_BASE8, R::MTRR_PHYS_MASK_F) => "the processor has eight variable memory ranges",
+        _ if within(R::MTRR_PHYS_BASE8, R::MTRR_PHYS_MASK_F) => {
+            "the processor has eight variable memory ranges"
+        }
         R::BNDCFGS => "the processor has no bound registers",
         R::CPU_MANAGEMENT_VERSION => "root partitions are not served yet",
         R::EMULATED_TIMER_PERIOD | R::EMULATED_TIMER_CONTROL | R::PM_TIMER_ASSIST => {

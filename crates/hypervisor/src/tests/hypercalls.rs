@@ -68,7 +68,7 @@ fn calls_are_legal_only_in_ring_0_of_protected_mode() {
 #[test]
 fn unknown_codes_are_refused() {
     let mut lab = lab(1);
-    for code in [0x0016, 0x7FFF, 0xFFFF, 0x0040, 0x8001] {
+    for code in [0x0016, 0x7FFF, 0xFFFF, 0x0040, 0x8003] {
         assert_eq!(lab.call(0, simple(CallCode(code)), 0, 0), HvStatus::INVALID_HYPERCALL_CODE);
     }
     let wait = lab.call(0, Lab::fast(CallCode::NOTIFY_LONG_SPIN_WAIT), 0xFFFF_FFFF, 0);

@@ -104,7 +104,6 @@ fn registers_are_guarded() {
     for missing in [
         msr::EOI,
         0x4000_00A0,
-        msr::STIME_UNHALTED_TIMER_CONFIG,
         msr::REENLIGHTENMENT_CONTROL,
         msr::TSC_INVARIANT_CONTROL,
         msr::NESTED_SCONTROL,

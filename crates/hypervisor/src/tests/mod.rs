@@ -8,10 +8,13 @@ mod hypercalls;
 mod interface;
 mod monitors;
 mod ports;
+mod registers;
+mod services;
 mod survival;
 mod suspension;
 mod synic;
 mod timers;
+mod translate;
 
 use std::sync::Arc;
 

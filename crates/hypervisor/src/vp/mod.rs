@@ -10,6 +10,7 @@ mod events;
 mod exit;
 mod run;
 mod shared;
+pub(crate) mod start;
 pub(crate) mod state;
 
 use std::sync::Arc;
@@ -17,9 +18,11 @@ use std::sync::Arc;
 use engine::{EngineVp, Resume, RunLimits};
 use tlfs::vsm::Vtl;
 
+use crate::calls::Condition;
 use crate::msr::processor::ProcessorMsrs;
 use crate::overlay::Overlay;
 use crate::partition::Partition;
+use crate::register::request::Deferred;
 use crate::trace::{Statistics, TraceEvent};
 use state::{RunState, VTL_COUNT};
 
@@ -44,9 +47,10 @@ pub struct Vp {
     pub(crate) processor_msrs: ProcessorMsrs,
     /// Guest-physical address of the local APIC's page, while it has one.
     apic_page: Option<u64>,
-    /// Clock ticks spent in earlier runs, and the tick at which this run began (TLFS 7.9.1).
-    consumed: u64,
-    run_began: u64,
+    /// What a hypercall waits for, which will be made again.
+    pub(crate) waiting: Option<Condition>,
+    /// Registers that a hypercall sets when it is over.
+    pub(crate) deferred: Deferred,
     /// Shared state is to be looked at before guest code runs on.
     look: bool,
     /// The host's deadline of this run.
@@ -73,8 +77,8 @@ impl Vp {
             overlays,
             processor_msrs: ProcessorMsrs::new(),
             apic_page,
-            consumed: 0,
-            run_began: 0,
+            waiting: None,
+            deferred: Deferred::new(),
             look: true,
             until: None,
             limits: RunLimits::default(),
@@ -138,6 +142,8 @@ impl Vp {
         let signature = self.partition.processor().signature();
         self.engine.restore(&engine::VpState::reset(signature));
         self.processor_msrs = ProcessorMsrs::new();
+        self.waiting = None;
+        self.deferred.clear();
         let run_state = if self.index == 0 { RunState::Running } else { RunState::WaitForStartUp };
         let apic_page = self.shared().state().reset(run_state, self.partition.reference_time());
         self.apic_page = apic_page;
@@ -160,7 +166,7 @@ impl Vp {
 
     /// Clock ticks that the VP has consumed.
     pub(crate) fn consumed(&self) -> u64 {
-        self.consumed + self.partition.clock().now().saturating_sub(self.run_began)
+        self.shared().consumed(self.partition.clock().now())
     }
 
     /// The trace point.

@@ -5,10 +5,12 @@ mod enlightenments;
 mod size;
 mod verdict;
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::run::debug_link::debugger_address;
 use crate::saved_state::SavedStateCommand;
 use enlightenments::enlightenments;
 use hypervisor::Enlightenments;
@@ -105,6 +107,10 @@ pub(crate) struct RunOptions {
     /// Enlightenments to offer: all, none, or a list such as all,-access-synic-regs.
     #[arg(long, value_name = "LIST", default_value = "all", value_parser = enlightenments, allow_hyphen_values = true)]
     pub(crate) hv: Enlightenments,
+
+    /// Give the guest a debug transport (HvCallPostDebugData and its sisters): UDP packets to and from this port of the host, such as 127.0.0.1:5005.
+    #[arg(long, value_name = "ADDR", value_parser = debugger_address)]
+    pub(crate) debug_link: Option<SocketAddr>,
 
     /// Print what the guest did at the end: exits, hypercalls, MSR accesses, interrupts, messages.
     #[arg(long)]

@@ -2,6 +2,7 @@
 //! `viridian run`: builds a machine around a partition, loads the guest, runs it, and says how it ended.
 
 mod core_file;
+pub(crate) mod debug_link;
 mod crowd;
 mod ending;
 mod expect;
@@ -11,6 +12,7 @@ mod report;
 mod request;
 mod thread;
 mod wiring;
+mod zeroed;
 
 use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
@@ -19,7 +21,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use engine::{Engine, Segment, SegmentName, TableRegister};
 use engine_soft::SoftEngine;
 use engine_soft::model::Model;
-use hypervisor::{Enlightenment, Partition, PartitionConfig, Vp};
+use hypervisor::{DebugLink, Enlightenment, Enlightenments, Partition, PartitionConfig, Vp};
 use loader::{EntryState, Image, MemoryMap, MemoryRange, RangeKind, SegmentRegister};
 use machine::acpi::{AcpiConfig, AcpiTables};
 use machine::console::{Console, ConsoleEvent};
@@ -34,6 +36,7 @@ use crate::refusal::Refusal;
 use crate::status::Status;
 use core_file::CoreFile;
 use crowd::Crowd;
+use debug_link::UdpLink;
 use ending::{End, Ending};
 use guest::Guest;
 use rebooting::Resettable;
@@ -52,9 +55,11 @@ pub(crate) fn run(options: &RunOptions) -> Result<Status, Refusal> {
     let (engine, address_bits) = make_engine(options.engine)?;
     let space = Space::new(address_bits);
 
+    let (enlightenments, debug_link) = debugging(options)?;
     let config = PartitionConfig {
         vp_count: options.cpus,
-        enlightenments: options.hv,
+        enlightenments,
+        debug_link,
         statistics: options.stats,
         ..PartitionConfig::default()
     };
@@ -122,6 +127,21 @@ pub(crate) fn run(options: &RunOptions) -> Result<Status, Refusal> {
         report::core(core.path());
     }
     Ok(status)
+}
+
+/// What the guest is offered, with the debug transport if that has a link.
+fn debugging(options: &RunOptions) -> Result<(Enlightenments, Option<Arc<dyn DebugLink>>), Refusal> {
+    let Some(debugger) = options.debug_link else {
+        let wanted = options.hv.contains(Enlightenment::Debugging);
+        return if wanted { Err(Refusal::NoDebugLink) } else { Ok((options.hv, None)) };
+    };
+    if !options.hv.contains(Enlightenment::AccessHypercallMsrs) {
+        return Err(Refusal::DebugLinkWithoutHypercalls);
+    }
+    let link =
+        UdpLink::connect(debugger).map_err(|source| Refusal::DebugLink { address: debugger, source })?;
+    let offered = options.hv.with(Enlightenment::Debugging).with(Enlightenment::GuestDebugging);
+    Ok((offered, Some(Arc::new(link))))
 }
 
 /// Gives each VP a thread.
