@@ -49,7 +49,8 @@ pub(crate) fn gather(
     tests: &[Test],
     guests: &[(&str, BTreeSet<Behaviour>)],
 ) -> Result<Evidence, Error> {
-    let built = build(repository)?;
+    let packages: BTreeSet<&Path> = tests.iter().map(|test| test.package.as_path()).collect();
+    let built = build(repository, &packages)?;
     let mut evidence = Evidence::new();
     for program in &built.tests {
         let claiming: Vec<&Test> = tests
@@ -95,10 +96,14 @@ fn note(evidence: &mut Evidence, test: &Test, verdict: Verdict) {
     }
 }
 
-/// Builds every test of the workspace, and the command.
-fn build(repository: &Path) -> Result<Built, Error> {
+/// Builds the tests of the packages in these folders, and the command.
+fn build(repository: &Path, packages: &BTreeSet<&Path>) -> Result<Built, Error> {
     let mut built = Built { tests: Vec::new(), viridian: None };
-    for arguments in [&["test", "--workspace", "--no-run"][..], &["build", "--package", "openviridian"][..]] {
+    let mut tests = vec!["test".to_owned(), "--no-run".to_owned()];
+    for folder in packages {
+        tests.extend(["--package".to_owned(), package(&repository.join(folder))?]);
+    }
+    for arguments in [tests, ["build", "--package", "openviridian"].map(str::to_owned).into()] {
         let mut cargo = Command::new("cargo");
         cargo.current_dir(repository).args(arguments).args(["--quiet", "--message-format=json"]);
         let output = cargo.stderr(Stdio::inherit()).output().map_err(Error::Start)?;
@@ -110,6 +115,14 @@ fn build(repository: &Path) -> Result<Built, Error> {
         }
     }
     Ok(built)
+}
+
+/// The name of the package in a folder.
+fn package(folder: &Path) -> Result<String, Error> {
+    let path = folder.join("Cargo.toml");
+    let text = std::fs::read_to_string(&path).map_err(|source| Error::File { path: path.clone(), source })?;
+    let name = text.lines().find_map(|line| line.strip_prefix("name = \"")?.strip_suffix('"'));
+    name.map(str::to_owned).ok_or_else(|| Error::Table(format!("{}: no name", path.display())))
 }
 
 impl Built {
