@@ -5,6 +5,8 @@ mod assist;
 mod events;
 mod hypercalls;
 mod interface;
+mod monitors;
+mod ports;
 mod survival;
 mod synic;
 mod timers;

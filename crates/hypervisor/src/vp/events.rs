@@ -63,6 +63,7 @@ impl Vp {
         if self.until.is_some_and(|until| now >= until) {
             return Readiness::Leave(VpExit::Deadline);
         }
+        self.partition.inspect_monitors(now);
         let decision = self.decide(now);
         self.trace_expirations(decision.expirations);
         match decision.delivered {
@@ -76,7 +77,11 @@ impl Vp {
             }
         }
         self.limits = decision.limits;
-        self.limits.deadline = [self.limits.deadline, self.until].into_iter().flatten().min();
+        let monitors = &self.partition.monitors();
+        // Whoever sleeps pulls no trigger: it wakes only for one that it has pulled before.
+        let watches = !decision.sleep || self.partition.inspect_monitors_before_sleep(now);
+        let monitors_due = if watches { monitors.due() } else { None };
+        self.limits.deadline = [self.limits.deadline, self.until, monitors_due].into_iter().flatten().min();
         if !decision.sleep {
             self.look = false;
             return Readiness::Enter;
