@@ -18,7 +18,7 @@ const BUDGET: i64 = 8192;
 pub(crate) const PAUSE_COST: i64 = 64;
 /// PAUSE instructions between two looks from which on they count as a loop that waits: on average there are fewer than 200 instructions from one to
 /// the next.
-const SPIN_WAIT: u32 = 32;
+pub(crate) const SPIN_WAIT: u32 = 32;
 
 const fn between(reason: ExitReason) -> Exit {
     Exit { reason, instruction_length: 0, delivering: None }
@@ -47,6 +47,7 @@ impl Cpu {
     pub fn run(&mut self, limits: RunLimits) -> Exit {
         self.shared.set_in_guest(true);
         let exit = self.run_inside(limits);
+        self.time.pass(self.instructions());
         self.shared.set_in_guest(false);
         exit
     }
@@ -64,14 +65,10 @@ impl Cpu {
                 self.shared.pending.fetch_and(!KICKED, Ordering::SeqCst);
                 return between(ExitReason::Kicked);
             }
-            if self.budget <= 0 {
-                if limits.deadline.is_some_and(|deadline| self.clock.now() >= deadline) {
-                    return between(ExitReason::Deadline);
-                }
-                self.grant(BUDGET);
-                if std::mem::take(&mut self.pauses) >= SPIN_WAIT {
-                    return between(ExitReason::SpinWait);
-                }
+            if self.budget <= 0
+                && let Some(reason) = self.renew_budget(limits.deadline)
+            {
+                return between(reason);
             }
             if let Some(event) = self.events.pending {
                 self.rewind_completed();
@@ -89,7 +86,14 @@ impl Cpu {
             if limits.nmi_window && self.can_take_nmi() {
                 return between(ExitReason::NmiWindow);
             }
-            let outcome = if self.must_step() { self.step() } else { self.run_chain() };
+            let outcome = if self.must_step() {
+                self.step()
+            } else if self.budget <= 0 {
+                // The deadline may lie in the middle of the next block.
+                self.step_chain()
+            } else {
+                self.run_chain()
+            };
             match outcome {
                 Ok(()) => {}
                 Err(Stop::Exception(raised)) => self.raise(raised),
@@ -101,13 +105,39 @@ impl Cpu {
         }
     }
 
+    /// Looks at the clock, and either says why the run ends or sets the budget until the next look.
+    ///
+    /// Time that is counted in instructions ends a run to the instruction: what is granted leaves room for a whole block, and what then remains is executed
+    /// one by one, with a budget of nothing. An instruction that waits for the rest of its accesses comes to its end first.
+    fn renew_budget(&mut self, deadline: Option<u64>) -> Option<ExitReason> {
+        if self.time.is_virtual() && self.has_completed() {
+            self.grant(0);
+            return None;
+        }
+        let now = self.time.now(self.instructions());
+        if deadline.is_some_and(|deadline| now >= deadline) {
+            return Some(ExitReason::Deadline);
+        }
+        let pauses = self.pauses;
+        if !self.time.is_virtual() {
+            self.grant(BUDGET);
+            self.pauses = 0;
+        } else if pauses >= SPIN_WAIT {
+            self.pauses = 0;
+        } else {
+            let left = deadline.map_or(BUDGET, |deadline| i64::try_from(deadline - now).unwrap_or(BUDGET));
+            self.grant(left.saturating_sub(decode::MOST_INSTRUCTIONS as i64).clamp(0, BUDGET));
+        }
+        (pauses >= SPIN_WAIT).then_some(ExitReason::SpinWait)
+    }
+
     /// Sets the budget.
-    fn grant(&mut self, budget: i64) {
+    pub(crate) fn grant(&mut self, budget: i64) {
         self.granted += budget - self.budget;
         self.budget = budget;
     }
 
-    /// Instructions executed so far, as [`engine::EngineVp::instructions`] counts them.
+    /// Instructions that have retired so far, as [`engine::EngineVp::instructions`] counts them; exact between chains.
     #[must_use]
     pub fn instructions(&self) -> u64 {
         (self.granted - self.budget).unsigned_abs()

@@ -47,8 +47,8 @@ impl Found {
         Segment {
             base: self.descriptor.base().into(),
             limit: self.descriptor.limit(),
-            selector: self.selector.into_bits(),
-            attributes: attributes.into_bits() | accessed,
+            selector: self.selector,
+            attributes: attributes.with_segment_type(attributes.segment_type() | accessed),
         }
     }
 
@@ -81,7 +81,7 @@ impl Cpu {
     fn descriptor_address(&self, selector: Selector, bytes: u64) -> Option<u64> {
         let (base, limit) = if selector.ldt() {
             let ldt = self.segment(SegmentName::Ldtr);
-            if !SegmentAttributes::from_bits(ldt.attributes).present() {
+            if !ldt.attributes.present() {
                 return None;
             }
             (ldt.base, u64::from(ldt.limit))
@@ -129,26 +129,31 @@ impl Cpu {
 
 /// CS as a transfer with `cpl` loads it: the selector's RPL becomes the CPL.
 pub(super) fn code_segment(found: &Found, cpl: u8) -> Segment {
-    Segment { selector: found.selector.with_rpl(cpl).into_bits(), ..found.segment() }
+    Segment { selector: found.selector.with_rpl(cpl), ..found.segment() }
 }
 
 /// Checks that control may enter a code segment at `offset`.
 pub(super) fn check_entry(cpu: &Cpu, code: &Segment, offset: u64) -> Result<(), Stop> {
-    let long = cpu.is_long_mode() && SegmentAttributes::from_bits(code.attributes).long();
+    let long = cpu.is_long_mode() && code.attributes.long();
     let inside = if long { cpu.is_canonical(offset) } else { offset <= u64::from(code.limit) };
     if inside { Ok(()) } else { Err(Stop::GENERAL_PROTECTION) }
 }
 
 /// SS with a null selector, as inner levels of 64-bit mode have it: unusable, but its DPL is the CPL.
 pub(super) const fn null_stack(cpl: u8) -> Segment {
-    Segment { base: 0, limit: 0, selector: cpl as u16, attributes: (cpl as u16) << 5 }
+    Segment {
+        base: 0,
+        limit: 0,
+        selector: Selector::new().with_rpl(cpl),
+        attributes: SegmentAttributes::new().with_dpl(cpl),
+    }
 }
 
 /// A segment register as real mode and virtual-8086 mode load it: only base and selector change in real mode.
-pub(super) fn paragraph(cpu: &Cpu, name: SegmentName, selector: u16) -> Segment {
-    let base = u64::from(selector) << 4;
+pub(super) fn paragraph(cpu: &Cpu, name: SegmentName, selector: Selector) -> Segment {
+    let base = u64::from(selector.into_bits()) << 4;
     if cpu.is_v86() {
-        Segment { base, limit: 0xFFFF, selector, attributes: 0x00F3 }
+        Segment { base, limit: 0xFFFF, selector, attributes: SegmentAttributes::from_bits(0xF3) }
     } else {
         Segment { base, selector, ..cpu.segment(name) }
     }

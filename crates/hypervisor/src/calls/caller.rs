@@ -6,7 +6,6 @@ use hypercall::{CallerMode, GuestMemory, Register, Registers};
 use memory::{AccessError, AccessErrorCause, PAGE_SHIFT, Rights, Space, ViewId};
 use tlfs::hypercall::InputValue;
 use x86::control::{Cr0, Efer};
-use x86::segment::SegmentAttributes;
 
 /// The calling VP's registers.
 pub(super) struct CallRegisters<'a>(pub(super) &'a mut dyn EngineVp);
@@ -36,7 +35,7 @@ const fn gpr(register: Register) -> Gpr {
 impl Registers for CallRegisters<'_> {
     fn mode(&self) -> CallerMode {
         let control = self.0.control();
-        let attributes = SegmentAttributes::from_bits(self.0.segment(SegmentName::Cs).attributes);
+        let attributes = self.0.segment(SegmentName::Cs).attributes;
         CallerMode::of(Cr0::from_bits(control.cr0), Efer::from_bits(control.efer), attributes, self.0.cpl())
     }
 

@@ -201,7 +201,7 @@ fn start_up_at(engine: &mut dyn engine::EngineVp, page: u8) {
     let code = engine.segment(SegmentName::Cs);
     engine.set_segment(
         SegmentName::Cs,
-        Segment { base: u64::from(page) << 12, selector: u16::from(page) << 8, ..code },
+        Segment { base: u64::from(page) << 12, selector: (u16::from(page) << 8).into(), ..code },
     );
     engine.set_rip(0);
 }
