@@ -250,7 +250,7 @@ fn address_sanitizer(repository: &Path, _: &Options) -> Outcome {
 fn fuzz_targets(repository: &Path) -> Vec<String> {
     let Ok(entries) = std::fs::read_dir(repository.join("fuzz/fuzz_targets")) else { return Vec::new() };
     let mut targets: Vec<String> =
-        entries.filter_map(|entry| Some(entry.ok()?.path().file_stem()?.to_str()?.to_owned())).collect();
+        entries.filter_map(|entry| Some(entry.ok()?.path().file_stem()?.to_str()?.replace('_', "-"))).collect();
     targets.sort();
     targets
 }

@@ -391,7 +391,8 @@ impl SavedState {
     }
 }
 
-const PARTITION_STATE: &str = "savedVM/partition_state";
+/// The key of the processors, without a prefix.
+pub(crate) const PARTITION_STATE: &str = "savedVM/partition_state";
 
 /// The version of the virtual machine. A flat table has it in its header, and no key for it.
 fn version(state: &Container) -> Result<u32> {

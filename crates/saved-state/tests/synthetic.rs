@@ -411,6 +411,29 @@ fn endless_mappings_end() {
     assert!(found.images.is_empty() && found.stopped_at.is_some_and(|at| at > first));
 }
 
+/// What is wrong with a block is found out once, however often hostile page tables lead to it.
+#[test]
+fn a_damaged_block_is_decoded_once() {
+    let mut machine = machine(0, 0, 0, 8, &[]);
+    machine
+        .memory(16 << 20, (0..1 << 20).map(|at: u32| (at.wrapping_mul(0x9E37_79B1) >> 29) as u8).collect());
+    let mut file = vmrs(&machine, &Options::default());
+    let container = Container::open(Box::new(file.clone())).unwrap();
+    let key = container.find("savedstate/RamBlock16").unwrap();
+    let stored = container.read_array(key, u64::MAX).unwrap();
+    let at = file.windows(stored.len()).position(|bytes| bytes == stored).unwrap();
+    // The end token becomes one that cannot be.
+    file[at + stored.len() - 4..at + stored.len()].copy_from_slice(&0xFFFF_FFF0_u32.to_le_bytes());
+    let saved = SavedState::from_source(Box::new(file)).unwrap();
+    let begun = std::time::Instant::now();
+    for page in 0..100_000 {
+        let read = saved.memory().read((16 << 20) + page % 256 * 4096, &mut [0]);
+        assert!(matches!(read, Err(Error::BadRamBlock { block: 16, .. })), "{read:?}");
+    }
+    // Decoding it takes some tenths of a millisecond.
+    assert!(begun.elapsed() < std::time::Duration::from_secs(5), "{:?}", begun.elapsed());
+}
+
 /// Memory of which the contents are not in the file: what is there is read, and an image of all is refused on any number of threads.
 #[test]
 fn missing_blocks_are_named() {

@@ -153,16 +153,22 @@ impl Memory {
             Some(block) => block,
             None => {
                 let mut pages = vec![0; BLOCK_SIZE];
-                let size = self.decode(span.block, &mut Vec::new(), &mut pages)?;
-                pages.truncate(size);
-                let block = Arc::<[u8]>::from(pages);
-                self.cache().insert(span.block, Arc::clone(&block));
+                let block = match self.decode(span.block, &mut Vec::new(), &mut pages) {
+                    Ok(size) => {
+                        pages.truncate(size);
+                        Ok(Arc::new(pages))
+                    }
+                    Err(Error::BadRamBlock { problem, .. }) => Err(problem),
+                    Err(error) => return Err(error),
+                };
+                self.cache().insert(span.block, block.clone());
                 block
             }
         };
         let end = span.offset + span.size;
-        let missing = Error::BadRamBlock { block: span.block, problem: Problem::Truncated };
-        target.copy_from_slice(block.get(span.offset..end).ok_or(missing)?);
+        let bad = |problem| Error::BadRamBlock { block: span.block, problem };
+        let block = block.map_err(bad)?;
+        target.copy_from_slice(block.get(span.offset..end).ok_or_else(|| bad(Problem::Truncated))?);
         self.apply_fixes(span.gpa, target);
         Ok(())
     }
