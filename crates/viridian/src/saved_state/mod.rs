@@ -7,6 +7,7 @@ mod memory;
 mod options;
 mod registers;
 mod translate;
+mod unfinished;
 
 pub(crate) use options::SavedStateCommand;
 
