@@ -6,11 +6,11 @@ use std::{fs, io};
 
 use saved_state::export::{Form, StreamSink, export};
 use saved_state::images::{kernel_range, scan};
-use saved_state::memory::{BLOCK_SIZE, Chunk, Encoding};
+use saved_state::memory::{BLOCK_SIZE, Census, Chunk, Encoding};
 use saved_state::write::{Machine, NewValue, Options, bin_and_vsv, vmrs};
 use saved_state::{
-    Architecture, Container, Error, PagingMode, Problem, Register, RegisterValue, SavedState, Value,
-    apply_pending_log,
+    Architecture, Container, Error, Mismatch, PagingMode, Problem, Register, RegisterValue, SavedState,
+    Value, apply_pending_log,
 };
 
 const PAE: u64 = 1 << 5;
@@ -533,4 +533,45 @@ fn what_is_missing_is_named() {
         let error = Container::open(Box::new(file)).unwrap_err().to_string();
         assert!(error.contains(message), "{error}");
     }
+}
+
+/// The last byte of the format's description is padding in all files; that it is missing is told, and what is left is read.
+#[test]
+fn files_that_were_cut_short() {
+    let mut machine = Machine::default();
+    machine.vp().set(Register::RAX, 1);
+    machine.memory(0, (0..1 << 20).map(|at: u32| (at.wrapping_mul(0x9E37_79B1) >> 24) as u8).collect());
+    let (bin, vsv) = bin_and_vsv(&machine, &Options::default());
+    for file in [bin, vsv] {
+        assert_eq!(Container::open(Box::new(file.clone())).unwrap().missing_bytes(), 0);
+        let cut = file[..file.len() - 1].to_vec();
+        assert_eq!(Container::open(Box::new(cut)).unwrap().missing_bytes(), 1);
+    }
+    // A key table ends the other one, and no part of that can be missing.
+    let whole = vmrs(&machine, &Options::default());
+    assert_eq!(open(&machine).container().missing_bytes(), 0);
+    for length in (0..whole.len()).rev().step_by(997) {
+        let cut = SavedState::from_source(Box::new(whole[..length].to_vec()));
+        assert!(matches!(cut, Err(Error::Damaged { .. })), "{length}: {cut:?}");
+    }
+}
+
+/// Halves of two saves are refused where they show that they are, and what one of them lacks is counted.
+#[test]
+fn halves_of_different_saves() {
+    let halves = |mebibytes: u64| {
+        let mut machine = Machine::default();
+        machine.vp().set(Register::RAX, mebibytes);
+        machine.fill(0, mebibytes << 20, [1; 8]);
+        let (bin, vsv) = bin_and_vsv(&machine, &Options::default());
+        [bin, vsv].map(|half| std::sync::Arc::new(Container::open(Box::new(half)).unwrap()))
+    };
+    let ([small_bin, small_vsv], [large_bin, large_vsv]) = (halves(3), halves(5));
+    let whole = SavedState::new(small_vsv.clone(), small_bin.clone()).unwrap();
+    assert_eq!(whole.memory().census(), Census::default());
+    let refused = SavedState::new(small_vsv, large_bin);
+    assert!(matches!(refused, Err(Error::NotOnePair(Mismatch::ExtraBlock(3)))), "{refused:?}");
+    // The other way round the memory may also be incomplete.
+    let census = SavedState::new(large_vsv, small_bin).unwrap().memory().census();
+    assert_eq!(census, Census { missing: 2, first_missing: Some(3), first_extra: None });
 }

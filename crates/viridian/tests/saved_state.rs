@@ -15,7 +15,7 @@ use rustix::fs::{CWD, Mode, mkfifoat};
 use rustix::process::{Pid, Signal, kill_process};
 use saved_state::Register;
 use saved_state::memory::Encoding;
-use saved_state::write::{Machine, Options, vmrs};
+use saved_state::write::{Machine, Options, bin_and_vsv, vmrs};
 
 /// Says why a test did not test. Not by `println`: that is not shown for tests that pass.
 fn skipped(why: &str) {
@@ -303,4 +303,57 @@ fn damage_is_told_with_the_file() {
     let complaint = refused(&["info", file.to_str().unwrap()]);
     assert!(complaint.contains("gap.vmrs: damaged file: object entry at offset 0x2008"), "{complaint}");
     assert!(refused(&["info", "/no/such.vmrs"]).contains("/no/such.vmrs"));
+}
+
+/// Halves that cannot belong together are refused or complained about by every subcommand, and so are files that were cut short.
+#[test]
+fn halves_of_different_saves_and_cut_files() {
+    let scratch = tempfile::tempdir().unwrap();
+    let write = |name: &str, mebibytes: u64| {
+        let mut machine = Machine::default();
+        machine.vp().set(Register::EFER, 0);
+        machine.fill(0, mebibytes << 20, [1; 8]);
+        let (bin, vsv) = bin_and_vsv(&machine, &Options::default());
+        let path = scratch.path().join(name);
+        let place = move |extension: &str| path.with_extension(extension);
+        fs::write(place("bin"), bin).unwrap();
+        fs::write(place("vsv"), vsv).unwrap();
+        place
+    };
+    let (small, large) = (write("small", 3), write("large", 5));
+    let out = scratch.path().join("out");
+    let (out, mixed) = (out.to_str().unwrap(), scratch.path().join("mixed.vsv"));
+    let subcommands: [&[&str]; 4] =
+        [&["info"], &["registers"], &["memory", "--output", out], &["translate", "0", "--paging", "none"]];
+    let ask = |words: &[&str], file: &Path| {
+        let mut all = vec![words[0], file.to_str().unwrap()];
+        all.extend(&words[1..]);
+        let output = viridian(&all);
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    fs::copy(small("vsv"), &mixed).unwrap();
+    fs::copy(large("bin"), mixed.with_extension("bin")).unwrap();
+    for words in subcommands {
+        let (status, complaint) = ask(words, &mixed);
+        assert_eq!(status, Some(70), "{words:?}");
+        assert!(complaint.contains("different saves: memory block 3 is saved"), "{complaint}");
+    }
+    fs::copy(large("vsv"), &mixed).unwrap();
+    fs::copy(small("bin"), mixed.with_extension("bin")).unwrap();
+    for words in subcommands {
+        let (status, complaint) = ask(words, &mixed);
+        assert!(complaint.contains("mixed.bin lacks 2 blocks"), "{complaint}");
+        let is_image = words[0] == "memory";
+        assert_eq!(status, Some(if is_image { 70 } else { 0 }), "{words:?}");
+    }
+    assert!(!Path::new(out).exists());
+    for half in ["bin", "vsv"] {
+        let bytes = fs::read(small(half)).unwrap();
+        fs::write(small(half), &bytes[..bytes.len() - 1]).unwrap();
+        let (status, complaint) = ask(&["info"], &small("bin"));
+        assert_eq!(status, Some(0));
+        assert!(complaint.contains(&format!("small.{half} is 1 bytes shorter")), "{complaint}");
+        fs::write(small(half), bytes).unwrap();
+    }
+    assert_eq!(ask(&["info"], &small("bin")), (Some(0), String::new()));
 }
