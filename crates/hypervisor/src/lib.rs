@@ -38,7 +38,7 @@ pub use calls::served_calls;
 pub use crash::CrashReport;
 pub use enlightenment::{Enlightenment, Enlightenments, Offer};
 pub use partition::{CreateError, InterruptController, MAX_VPS, MsrHandler, Partition, PartitionConfig};
-pub use port::{GuestTarget, Port, PortError, PortHandler, PortKind, PortOwner};
+pub use port::{GuestTarget, MonitorPort, MonitorTrigger, Port, PortError, PortHandler, PortKind, PortOwner};
 pub use reference_time::ReferenceTime;
 pub use synic::SintIndex;
 pub use trace::{ExitKind, Statistics, TraceEvent};

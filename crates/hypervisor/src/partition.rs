@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use engine::{Clock, Engine, EngineError};
 use memory::{MemoryError, MemoryObject, ObjectId, PAGE_SIZE, Rights, Space, ViewId};
 use tlfs::HvStatus;
-use tlfs::synic::{ConnectionId, MessageType};
+use tlfs::synic::{ConnectionId, MessageType, PortId};
 use tlfs::vp::VpIndex;
 use tlfs::vsm::Vtl;
 
@@ -16,7 +16,9 @@ use crate::eoi_assist::EoiAssist;
 use crate::hypercall_page::HypercallPage;
 use crate::local_apic::{Destination, InterruptMessage, LocalApicConfig};
 use crate::overlay::{Overlay, Page};
-use crate::port::{GuestTarget, Port, PortError, PortKind, PortOwner, Ports};
+use crate::port::monitor::Monitors;
+use crate::port::table::Ports;
+use crate::port::{GuestTarget, Port, PortError, PortKind, PortOwner};
 use crate::processor::ProcessorModel;
 use crate::reference_time::ReferenceTime;
 use crate::reference_tsc_page::ReferenceTscPage;
@@ -108,6 +110,7 @@ pub struct Partition {
     vtls: [PartitionVtl; VTL_COUNT],
     pub(crate) crash: CrashRegisters,
     ports: Ports,
+    monitors: Monitors,
     /// The object whose pages are the partition's overlay pages.
     overlay_pages: ObjectId,
     apic_frequency: u64,
@@ -194,6 +197,7 @@ impl Partition {
             vtls,
             crash: CrashRegisters::default(),
             ports: Ports::default(),
+            monitors: Monitors::new(),
             overlay_pages: object.id(),
             apic_frequency: config.apic_frequency,
             msr_handler: config.msr_handler,
@@ -243,6 +247,19 @@ impl Partition {
     #[must_use]
     pub fn apic_frequency(&self) -> u64 {
         self.apic_frequency
+    }
+
+    pub(crate) fn ports(&self) -> &Ports {
+        &self.ports
+    }
+
+    pub(crate) fn monitors(&self) -> &Monitors {
+        &self.monitors
+    }
+
+    /// The view of guest memory that whatever is no VTL's own lies in.
+    pub(crate) fn main_view(&self) -> ViewId {
+        view_of(Vtl::VTL0)
     }
 
     pub(crate) fn processor(&self) -> &ProcessorModel {
@@ -354,20 +371,39 @@ impl Partition {
 
     // Ports and connections.
 
-    /// Creates a port.
+    /// Creates a port of this partition, which owns it until [`Partition::delete_port`].
     ///
     /// # Errors
     /// If the event flags of the port, or the VTL of its target, do not exist.
-    pub fn create_port(&self, kind: PortKind, owner: PortOwner) -> Result<Arc<Port>, PortError> {
-        self.ports.create(kind, owner)
+    pub fn create_port(self: &Arc<Self>, kind: PortKind, owner: PortOwner) -> Result<Arc<Port>, PortError> {
+        self.ports.create(Arc::downgrade(self), None, kind, owner)
     }
 
-    /// Deletes a port. Connections to it stay and are of no use any more.
+    /// The same with an id of the caller's choice, of 1 to 24 bits.
+    ///
+    /// # Errors
+    /// As [`Partition::create_port`], and if the id is taken or too large.
+    pub fn create_port_with_id(
+        self: &Arc<Self>,
+        id: u32,
+        kind: PortKind,
+        owner: PortOwner,
+    ) -> Result<Arc<Port>, PortError> {
+        self.ports.create(Arc::downgrade(self), Some(id), kind, owner)
+    }
+
+    /// The port for messages or events with this id.
+    #[must_use]
+    pub fn port(&self, id: PortId) -> Option<Arc<Port>> {
+        self.ports.port(id)
+    }
+
+    /// Deletes a port, and what is queued and not delivered with it. Connections to it stay and are of no use any more.
     pub fn delete_port(&self, port: &Port) {
         self.ports.delete(port);
     }
 
-    /// Gives the guest a connection to a port, by a number of 24 bits.
+    /// Gives the guest a connection to a port, of this partition or another one, by a number of 24 bits.
     ///
     /// # Errors
     /// If the number is taken or too large.
@@ -390,8 +426,7 @@ impl Partition {
         vp: VpIndex,
         sint: SintIndex,
     ) -> Result<Arc<Port>, PortError> {
-        let target = GuestTarget { partition: Arc::downgrade(self), vp, vtl: Vtl::VTL0, sint };
-        self.create_port(kind, PortOwner::Guest(target))
+        self.create_port(kind, PortOwner::Guest(GuestTarget { vp, vtl: Vtl::VTL0, sint }))
     }
 
     /// Raises the interrupt of a SINT of a VP, with nothing to deliver. False if the SINT is masked or polled, or there is no such VP.
@@ -425,6 +460,15 @@ impl Partition {
         match self.ports.find(connection) {
             Ok(port) => port.signal_event(flag),
             Err(status) => status,
+        }
+    }
+
+    /// What a monitored notification does: the same, if the guest could have done it.
+    pub(crate) fn signal_event_for_monitor(&self, connection: ConnectionId, flag: u16) -> HvStatus {
+        if self.offer.privileges.signal_events() {
+            self.signal_event(connection, flag)
+        } else {
+            HvStatus::ACCESS_DENIED
         }
     }
 }

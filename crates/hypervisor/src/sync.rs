@@ -7,7 +7,8 @@
 //! 2. a partition's synthetic state (`PartitionState`);
 //! 3. the tables of ports and connections, for reading;
 //! 4. one VP's shared state (`VpState`), never two VPs' at once;
-//! 5. what `memory` takes inside.
+//! 5. what a monitored connection remembers of its triggers;
+//! 6. what `memory` takes inside.
 //!
 //! Handlers of the host (ports, interrupt controller, MSRs) are called with none of them held. A [`memory::Space`] is changed
 //! with none of 3 and 4 held.

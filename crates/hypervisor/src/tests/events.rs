@@ -83,7 +83,7 @@ fn processors_start_by_init_and_start_up() {
     lab.write_msr(0, msr::ICR, 1 << 56 | 0x469A).unwrap();
     lab.pass(1);
     let code = lab.vps[1].registers().segment(SegmentName::Cs);
-    assert_eq!((code.base, code.selector), (0x9_A000, 0x9A00));
+    assert_eq!((code.base, code.selector.into_bits()), (0x9_A000, 0x9A00));
     assert_eq!(lab.vps[1].registers().control().cr0 & 1, 0);
     // Running now: another one changes nothing.
     lab.write_msr(0, msr::ICR, 1 << 56 | 0x4610).unwrap();

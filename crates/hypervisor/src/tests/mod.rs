@@ -5,6 +5,8 @@ mod assist;
 mod events;
 mod hypercalls;
 mod interface;
+mod monitors;
+mod ports;
 mod survival;
 mod synic;
 mod timers;
@@ -75,7 +77,7 @@ impl Lab {
         let mut registers = self.vps[vp].registers().save();
         registers.control.cr0 = 0x8000_0011;
         registers.control.efer = 0x500;
-        registers.segments[engine::SegmentName::Cs as usize].attributes = 0xA09B;
+        registers.segments[engine::SegmentName::Cs as usize].attributes = 0xA09B.into();
         self.vps[vp].registers().restore(&registers);
     }
 

@@ -63,6 +63,7 @@ impl Vp {
         if self.until.is_some_and(|until| now >= until) {
             return Readiness::Leave(VpExit::Deadline);
         }
+        self.partition.inspect_monitors(now);
         let decision = self.decide(now);
         self.trace_expirations(decision.expirations);
         match decision.delivered {
@@ -76,7 +77,11 @@ impl Vp {
             }
         }
         self.limits = decision.limits;
-        self.limits.deadline = [self.limits.deadline, self.until].into_iter().flatten().min();
+        let monitors = &self.partition.monitors();
+        // Whoever sleeps pulls no trigger: it wakes only for one that it has pulled before.
+        let watches = !decision.sleep || self.partition.inspect_monitors_before_sleep(now);
+        let monitors_due = if watches { monitors.due() } else { None };
+        self.limits.deadline = [self.limits.deadline, self.until, monitors_due].into_iter().flatten().min();
         if !decision.sleep {
             self.look = false;
             return Readiness::Enter;
@@ -196,7 +201,7 @@ fn start_up_at(engine: &mut dyn engine::EngineVp, page: u8) {
     let code = engine.segment(SegmentName::Cs);
     engine.set_segment(
         SegmentName::Cs,
-        Segment { base: u64::from(page) << 12, selector: u16::from(page) << 8, ..code },
+        Segment { base: u64::from(page) << 12, selector: (u16::from(page) << 8).into(), ..code },
     );
     engine.set_rip(0);
 }
