@@ -113,6 +113,15 @@ impl XsaveArea {
     }
 }
 
+/// What an engine under virtual time keeps beside what a processor has, so that a run can be repeated from any point of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Repeatable {
+    /// Where the generator behind RDRAND and RDSEED stands.
+    pub random: u64,
+    /// PAUSE instructions that count towards the next [`crate::ExitReason::SpinWait`].
+    pub pauses: u32,
+}
+
 /// Everything an engine keeps of a VP.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[allow(missing_docs)]
@@ -130,6 +139,8 @@ pub struct VpState {
     pub msrs: ModelSpecificRegisters,
     pub events: EventState,
     pub xsave: XsaveArea,
+    /// `None`, as after a reset, leaves it as it is.
+    pub repeatable: Option<Repeatable>,
 }
 
 impl VpState {
@@ -160,6 +171,7 @@ impl VpState {
             msrs: ModelSpecificRegisters { pat: 0x0007_0406_0007_0406, ..Default::default() },
             events: EventState::default(),
             xsave: XsaveArea::initial(0),
+            repeatable: None,
         }
     }
 }

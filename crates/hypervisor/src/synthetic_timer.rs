@@ -253,5 +253,28 @@ mod tests {
                 }
             }
         }
+
+        /// B12.025, B12.006: whatever is written to a timer that runs, it does not signal early and goes on in bounded steps.
+        #[test]
+        fn a_running_timer_can_be_changed(
+            writes in prop::collection::vec((any::<bool>(), any::<u64>(), 0u64..100_000), 1..60),
+        ) {
+            let (mut timer, mut now) = (SyntheticTimer::new(), 0u64);
+            for (is_config, value, step) in writes {
+                if is_config {
+                    let _ = timer.set_config(StimerConfig::from_bits(value & 0xF_1FFF), true, now);
+                } else {
+                    timer.set_count(value >> (value % 64), now);
+                }
+                now += step;
+                for _ in 0..2 {
+                    let due = timer.due();
+                    if let Some(expired) = timer.expire(now) {
+                        prop_assert!(expired.time <= now && due.is_some_and(|due| due <= now));
+                        prop_assert!(timer.due().is_none_or(|due| due > now));
+                    }
+                }
+            }
+        }
     }
 }
