@@ -12,9 +12,10 @@ use std::time::Duration;
 use memory::{Space, ViewId};
 
 use crate::{
-    Capabilities, Clock, ControlRegisters, CpuidResult, DebugRegisters, Engine, EngineError, EngineVp, Event,
-    EventState, Exit, ExitReason, FlushScope, Gpr, Kick, ModelSpecificRegisters, Resume, RunLimits, Segment,
-    SegmentName, TableRegister, VpGroup, VpState, XsaveArea,
+    Capabilities, Clock, ControlRegisters, CpuidResult, DebugRegisters, DescriptorTableGuard, Engine,
+    EngineError, EngineVp, Event, EventState, Exit, ExitReason, FlushScope, Gpr, Kick,
+    ModelSpecificRegisters, Resume, RunLimits, Segment, SegmentName, TableRegister, VpGroup, VpState,
+    XsaveArea,
 };
 
 /// A clock that a test moves.
@@ -63,6 +64,10 @@ pub enum Deed {
     Flushed(String),
     /// It chose a view.
     ViewSet(ViewId),
+    /// It chose the exceptions that raise exits.
+    ExceptionExits(u32),
+    /// It chose what user code may not read.
+    DescriptorTableGuard(DescriptorTableGuard),
 }
 
 type Prepare = Box<dyn FnOnce(&mut VpState) + Send>;
@@ -96,6 +101,7 @@ impl ScriptedEngine {
                 cpuid_exits: true,
                 hypercall_exits: true,
                 exception_exits: true,
+                descriptor_table_guard: true,
                 execute_rights: true,
                 mode_based_execute: true,
                 walk_rights: true,
@@ -372,6 +378,12 @@ impl EngineVp for ScriptedVp {
     }
     fn set_events(&mut self, events: EventState) {
         self.state.events = events;
+    }
+    fn set_exception_exits(&mut self, vectors: u32) {
+        self.note(Deed::ExceptionExits(vectors));
+    }
+    fn set_descriptor_table_guard(&mut self, guard: DescriptorTableGuard) {
+        self.note(Deed::DescriptorTableGuard(guard));
     }
     fn set_xsave(&mut self, area: &XsaveArea) {
         self.state.xsave = area.clone();

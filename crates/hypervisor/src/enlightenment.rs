@@ -4,6 +4,7 @@
 //! [`Enlightenment`] is the only place where a bit is offered. CPUID shows the sum of what a partition was given, hypercalls and MSRs are
 //! checked against it, so a guest that believes CPUID finds everything that it was told of, and nothing else.
 
+use engine::Capabilities;
 use tlfs::cpuid::{Features, Recommendations};
 use tlfs::msr::{self, Access};
 use tlfs::privilege::{Privilege, PrivilegeMask};
@@ -122,6 +123,8 @@ enlightenments! {
     TimerFrequencies: Feature(FEATURE.with_timer_frequencies(true)), needs [AccessFrequencyRegs];
     /// Crash reports (TLFS 4.3).
     GuestCrashMsrs: Feature(FEATURE.with_guest_crash_msrs(true)), needs [];
+    /// Descriptor-table registers that user code may not read (TLFS 8.12).
+    Npiep: Feature(FEATURE.with_npiep(true)), needs [];
     /// List flushes of large pages (TLFS 9.4.4).
     ExtendedGvaRangesForFlushVirtualAddressList:
         Feature(FEATURE.with_extended_gva_ranges_for_flush_virtual_address_list(true)),
@@ -229,6 +232,12 @@ impl Enlightenments {
     #[must_use]
     pub const fn without(self, service: Enlightenment) -> Self {
         Self(self.0 & !(1 << service as u8))
+    }
+
+    /// The services of the set that an engine can stand behind.
+    #[must_use]
+    pub fn served_by(self, capabilities: Capabilities) -> Self {
+        if capabilities.descriptor_table_guard { self } else { self.without(Enlightenment::Npiep) }
     }
 
     /// The set without this service and whatever needs it.
@@ -393,7 +402,7 @@ mod tests {
         let all = Offer::new(Enlightenments::ALL);
         assert!(all.may_read(msr::SVERSION) && !all.may_write(msr::SVERSION));
         assert!(!all.may_read(msr::EOI) && all.may_write(msr::EOI));
-        assert!(!all.may_read(msr::SIRBP) && !all.may_read(msr::NPIEP_CONFIG));
+        assert!(!all.may_read(msr::SIRBP) && all.may_read(msr::NPIEP_CONFIG));
         assert!(!all.may_read(msr::TSC_INVARIANT_CONTROL) && !all.may_read(msr::NESTED_VP_INDEX));
         let without = Offer::new(
             Enlightenments::ALL

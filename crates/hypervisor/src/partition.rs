@@ -18,6 +18,7 @@ use crate::crash::CrashRegisters;
 use crate::enlightenment::{Enlightenments, Offer};
 use crate::eoi_assist::EoiAssist;
 use crate::hypercall_page::HypercallPage;
+use crate::intercept::{Intercepts, Parent};
 use crate::local_apic::{Destination, InterruptMessage, LocalApicConfig};
 use crate::overlay::{Overlay, Page};
 use crate::port::monitor::Monitors;
@@ -55,6 +56,9 @@ pub struct PartitionConfig {
     pub debug_link: Option<Arc<dyn DebugLink>>,
     /// Devices that the host gives the guest, whose interrupts it may send elsewhere.
     pub device_interrupts: Option<Arc<dyn DeviceInterrupts>>,
+    /// A parent that is told of intercepts by the specification's messages (TLFS 6), accesses to memory that is not there among them. Without one those are
+    /// [`crate::VpExit`]s.
+    pub parent: Option<Arc<dyn Parent>>,
 }
 
 impl Default for PartitionConfig {
@@ -69,6 +73,7 @@ impl Default for PartitionConfig {
             msr_handler: None,
             debug_link: None,
             device_interrupts: None,
+            parent: None,
         }
     }
 }
@@ -126,6 +131,7 @@ pub struct Partition {
     ports: Ports,
     monitors: Monitors,
     suspension: Suspension,
+    intercepts: Intercepts,
     /// VPs whose translations must not be flushed now.
     flush_inhibits: AtomicU32,
     boot_zeroed: Mutex<Arc<[ZeroedRange]>>,
@@ -185,7 +191,7 @@ impl Partition {
         }
         let group = engine.create_group(space)?;
         let reference_time = ReferenceTime::new(group.clock());
-        let offer = Offer::new(config.enlightenments);
+        let offer = Offer::new(config.enlightenments.served_by(engine.capabilities()));
         let processor =
             ProcessorModel::new(Arc::clone(engine), config.vp_count, config.x2apic, space.address_bits());
 
@@ -223,6 +229,7 @@ impl Partition {
             ports: Ports::default(),
             monitors: Monitors::new(),
             suspension: Suspension::default(),
+            intercepts: Intercepts::new(config.parent),
             flush_inhibits: AtomicU32::new(0),
             boot_zeroed: Mutex::new(Arc::new([])),
             overlay_pages: object.id(),
@@ -307,6 +314,10 @@ impl Partition {
 
     pub(crate) fn flush_inhibits(&self) -> &AtomicU32 {
         &self.flush_inhibits
+    }
+
+    pub(crate) fn intercepts(&self) -> &Intercepts {
+        &self.intercepts
     }
 
     pub(crate) fn suspension(&self) -> &Suspension {

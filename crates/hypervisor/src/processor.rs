@@ -81,6 +81,11 @@ impl ProcessorModel {
         self.engine.cpuid(leaf::FEATURES, 0).eax
     }
 
+    /// Whether exceptions can be seen before they are delivered.
+    pub(crate) fn shows_exceptions(&self) -> bool {
+        self.engine.capabilities().exception_exits
+    }
+
     /// Bits of CR4 that this processor has.
     pub(crate) fn cr4_bits(&self) -> u64 {
         const PCE: u64 = 1 << 8;

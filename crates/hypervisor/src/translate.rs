@@ -100,7 +100,7 @@ const fn right(kind: AccessKind) -> Rights {
     }
 }
 
-const fn cache_type(memory_type: MemoryType) -> CacheType {
+pub(crate) const fn cache_type(memory_type: MemoryType) -> CacheType {
     match memory_type {
         MemoryType::Uncacheable | MemoryType::UncacheableMinus => CacheType::UNCACHED,
         MemoryType::WriteCombining => CacheType::WRITE_COMBINING,

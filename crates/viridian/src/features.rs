@@ -171,8 +171,13 @@ fn as_markdown(sections: &[Section]) -> String {
             section.rows.len()
         );
         for row in &section.rows {
-            let _ =
-                writeln!(text, "| {} | {} | {} |", row.number, row.name, row.refusal.as_deref().unwrap_or("**served**"));
+            let _ = writeln!(
+                text,
+                "| {} | {} | {} |",
+                row.number,
+                row.name,
+                row.refusal.as_deref().unwrap_or("**served**")
+            );
         }
     }
     text

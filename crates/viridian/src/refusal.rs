@@ -49,7 +49,9 @@ pub(crate) enum Refusal {
     Port(#[from] hypervisor::PortError),
     #[error("'debugging' needs a debugger to talk to: add --debug-link, such as --debug-link 127.0.0.1:5005")]
     NoDebugLink,
-    #[error("--debug-link is for guests that make hypercalls; without 'access-hypercall-msrs' in --hv there are none")]
+    #[error(
+        "--debug-link is for guests that make hypercalls; without 'access-hypercall-msrs' in --hv there are none"
+    )]
     DebugLinkWithoutHypercalls,
     #[error("cannot make a debug link to {address}: {source}")]
     DebugLink { address: SocketAddr, source: std::io::Error },

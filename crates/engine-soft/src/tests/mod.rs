@@ -4,6 +4,7 @@
 mod concurrency;
 mod cross_modifying;
 mod devices;
+mod interception;
 mod locked;
 mod machine;
 mod modes;

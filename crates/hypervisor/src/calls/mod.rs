@@ -123,7 +123,9 @@ impl Vp {
                 self.look_again();
                 return None;
             }
-            Outcome::Intercept(access) => return Some(VpExit::Parameter(access)),
+            Outcome::Intercept(access) => {
+                return self.memory_intercept(access, VpExit::Parameter(access));
+            }
             Outcome::InvalidOpcode => {
                 self.fault(Event::INVALID_OPCODE);
                 return None;

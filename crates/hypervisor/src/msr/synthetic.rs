@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The synthetic MSRs (TLFS Appendix C). Each access is checked against what the partition was offered before it gets here.
 
-use tlfs::msr::{self, CrashCtl, OverlayPage, Scontrol, Sint, StimeUnhaltedTimerConfig, StimerConfig};
+use engine::DescriptorTableGuard;
+use tlfs::msr::{
+    self, CrashCtl, NpiepConfig, OverlayPage, Scontrol, Sint, StimeUnhaltedTimerConfig, StimerConfig,
+};
 
 use super::{GeneralProtection, Written};
 use crate::crash::CrashRegisters;
@@ -81,6 +84,7 @@ impl Vp {
             msr::REFERENCE_TSC => per_partition.reference_tsc_page.msr().into_bits(),
             msr::TSC_FREQUENCY => partition.clock().frequency(),
             msr::APIC_FREQUENCY => partition.apic_frequency(),
+            msr::NPIEP_CONFIG => self.npiep.into_bits(),
             msr::ICR => vtl.apic.icr(),
             msr::TPR => vtl.apic.tpr().into(),
             msr::VP_ASSIST_PAGE => vtl.eoi_assist.msr().into_bits(),
@@ -126,6 +130,7 @@ impl Vp {
                 let report = self.partition.crash.control(CrashCtl::from_bits(value), space, view);
                 return Ok(report.map(VpExit::Crash));
             }
+            msr::NPIEP_CONFIG => self.set_npiep(NpiepConfig::from_bits(value))?,
             msr::EOI | msr::ICR | msr::TPR => self.write_apic_register(number, value)?,
             msr::SCONTROL | msr::EOM | msr::SINT0..=msr::SINT15 => {
                 self.write_synic_register(number, value)?
@@ -136,6 +141,19 @@ impl Vp {
             _ => return Err(GeneralProtection),
         }
         Ok(None)
+    }
+
+    /// NPIEP_CONFIG (TLFS 8.12).
+    fn set_npiep(&mut self, value: NpiepConfig) -> Result<(), GeneralProtection> {
+        within(value.into_bits(), 0xF)?;
+        self.npiep = value;
+        self.engine.set_descriptor_table_guard(DescriptorTableGuard {
+            sgdt: value.prevent_sgdt(),
+            sidt: value.prevent_sidt(),
+            sldt: value.prevent_sldt(),
+            str: value.prevent_str(),
+        });
+        Ok(())
     }
 
     fn write_partition_page(&mut self, number: u32, value: u64) -> Result<(), GeneralProtection> {

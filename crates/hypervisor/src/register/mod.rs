@@ -18,6 +18,7 @@ use tlfs::register::{
     self as values, InterceptSuspendRegister, InterruptStateRegister, RegisterInfo, RegisterName,
     RegisterValue,
 };
+use x86::control::{Cr0, Cr4, Efer};
 use x86::msr as x86_msr;
 use x86::segment::{Segment, SegmentAttributes, Selector, TableRegister};
 
@@ -42,7 +43,7 @@ fn engine_msr(msrs: &mut ModelSpecificRegisters, number: u32) -> &mut u64 {
     }
 }
 
-fn from_segment(segment: Segment) -> RegisterValue {
+pub(crate) fn from_segment(segment: Segment) -> RegisterValue {
     let attributes = values::SegmentAttributes::from_bits(segment.attributes.into_bits());
     let (base, limit, selector) = (segment.base, segment.limit, segment.selector.into_bits());
     values::SegmentRegister { base, limit, selector, attributes }.into()
@@ -261,8 +262,18 @@ impl Vp {
             }
             Place::InitialApicId | Place::Cpuid(_) | Place::Zero => {}
         }
+        self.registers_set = true;
         self.look_again();
         Ok(())
+    }
+
+    /// Whether the modes that the registers name can be together, which setting them one by one does not make sure of (TLFS 7.3).
+    pub(crate) fn registers_agree(&self) -> bool {
+        let control = self.engine.control();
+        let (cr0, cr4, efer) =
+            (Cr0::from_bits(control.cr0), Cr4::from_bits(control.cr4), Efer::from_bits(control.efer));
+        let long = efer.lme() && cr0.pg();
+        (cr0.pe() || !cr0.pg()) && efer.lma() == long && (!long || cr4.pae())
     }
 
     /// Whether a register that this place is holds what the hypercall that sets it still needs: the mode of the caller, and where it goes on.

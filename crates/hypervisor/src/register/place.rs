@@ -82,8 +82,10 @@ const SEGMENTS: [SegmentName; 8] = [
     SegmentName::Tr,
 ];
 
+type Run = (R, R, fn(u32) -> Place);
+
 /// Registers that come in runs: first and last name, and the place of the one with this index.
-const RUNS: &[(R, R, fn(u32) -> Place)] = &[
+const RUNS: &[Run] = &[
     (R::GUEST_CRASH_P0, R::GUEST_CRASH_CTL, |index| Place::SyntheticMsr(msr::CRASH_P0 + index)),
     (R::PENDING_EVENT0, R::PENDING_EVENT1, Place::PendingEvent),
     (R::RAX, R::R15, |index| Place::Gpr(GPRS[index as usize])),

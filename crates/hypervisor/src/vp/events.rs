@@ -95,6 +95,13 @@ impl Vp {
         let monitors_due = if watches { monitors.due() } else { None };
         self.limits.deadline = [self.limits.deadline, self.until, monitors_due].into_iter().flatten().min();
         if !decision.sleep {
+            if std::mem::take(&mut self.registers_set) && !self.registers_agree() {
+                return self.refuse_registers();
+            }
+            let exceptions = self.partition.intercepts().exceptions();
+            if std::mem::replace(&mut self.exception_exits, exceptions) != exceptions {
+                self.engine.set_exception_exits(exceptions);
+            }
             self.look = false;
             return Readiness::Enter;
         }
@@ -103,6 +110,17 @@ impl Vp {
         } else {
             Readiness::LookAgain
         }
+    }
+
+    /// The VP was to run with registers that do not go together (TLFS 7.3): its parent hears of it, or its host.
+    fn refuse_registers(&mut self) -> Readiness {
+        // They are looked at again when it is to run again.
+        self.registers_set = true;
+        let message = self.invalid_register_message();
+        if self.suspend_for(&message) {
+            return Readiness::LookAgain;
+        }
+        Readiness::Leave(VpExit::Unsupported("register values that no processor has together"))
     }
 
     fn trace_expirations(&mut self, expirations: TimerExpirations) {

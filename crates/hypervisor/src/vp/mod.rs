@@ -15,7 +15,8 @@ pub(crate) mod state;
 
 use std::sync::Arc;
 
-use engine::{EngineVp, Resume, RunLimits};
+use engine::{DescriptorTableGuard, EngineVp, Resume, RunLimits};
+use tlfs::msr::NpiepConfig;
 use tlfs::vsm::Vtl;
 
 use crate::calls::Condition;
@@ -47,6 +48,12 @@ pub struct Vp {
     pub(crate) processor_msrs: ProcessorMsrs,
     /// Guest-physical address of the local APIC's page, while it has one.
     apic_page: Option<u64>,
+    /// NPIEP_CONFIG (TLFS 8.12).
+    pub(crate) npiep: NpiepConfig,
+    /// Exceptions that raise exits.
+    exception_exits: u32,
+    /// Registers were set by name since the VP last ran.
+    pub(crate) registers_set: bool,
     /// What a hypercall waits for, which will be made again.
     pub(crate) waiting: Option<Condition>,
     /// Registers that a hypercall sets when it is over.
@@ -77,6 +84,9 @@ impl Vp {
             overlays,
             processor_msrs: ProcessorMsrs::new(),
             apic_page,
+            npiep: NpiepConfig::new(),
+            exception_exits: 0,
+            registers_set: false,
             waiting: None,
             deferred: Deferred::new(),
             look: true,
@@ -142,6 +152,8 @@ impl Vp {
         let signature = self.partition.processor().signature();
         self.engine.restore(&engine::VpState::reset(signature));
         self.processor_msrs = ProcessorMsrs::new();
+        self.npiep = NpiepConfig::new();
+        self.engine.set_descriptor_table_guard(DescriptorTableGuard::default());
         self.waiting = None;
         self.deferred.clear();
         let run_state = if self.index == 0 { RunState::Running } else { RunState::WaitForStartUp };

@@ -52,6 +52,10 @@ impl Vp {
 
     /// Serves an exit, or leaves it to the host.
     fn serve(&mut self, exit: Exit) -> Option<VpExit> {
+        if self.meets_intercept(&exit) {
+            self.trace(TraceEvent::Exit(ExitKind::Other));
+            return None;
+        }
         match exit.reason {
             ExitReason::ReadMsr { number } => {
                 self.trace(TraceEvent::Exit(ExitKind::Msr));
@@ -174,7 +178,7 @@ impl Vp {
             self.overlay_violation(access);
             return None;
         }
-        Some(VpExit::Memory(access))
+        self.memory_intercept(access, VpExit::Memory(access))
     }
 
     /// An access to the register page of the local APIC (TLFS 10.2.1). Reads of up to four bytes inside a register, and writes of a whole

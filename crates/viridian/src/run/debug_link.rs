@@ -39,7 +39,10 @@ pub(crate) fn debugger_address(text: &str) -> Result<SocketAddr, String> {
     if address.ip().is_loopback() {
         Ok(address)
     } else {
-        Err(format!("{address} is not on this host; a debug link goes to a loopback address, such as 127.0.0.1:{}", address.port()))
+        Err(format!(
+            "{address} is not on this host; a debug link goes to a loopback address, such as 127.0.0.1:{}",
+            address.port()
+        ))
     }
 }
 

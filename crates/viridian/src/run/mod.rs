@@ -2,8 +2,8 @@
 //! `viridian run`: builds a machine around a partition, loads the guest, runs it, and says how it ended.
 
 mod core_file;
-pub(crate) mod debug_link;
 mod crowd;
+pub(crate) mod debug_link;
 mod ending;
 mod expect;
 mod guest;

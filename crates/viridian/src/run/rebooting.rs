@@ -30,7 +30,8 @@ pub(crate) fn boot(
     space.write(VIEW, acpi.address(), acpi.bytes(), Rights::NONE)?;
     let mut written = vec![acpi.address()..acpi.address() + acpi.bytes().len() as u64];
     guest.load(&memory_map(layout)?, acpi.rsdp(), |image| {
-        let ranges = image.segments.iter().map(|segment| segment.gpa..segment.gpa + segment.bytes.len() as u64);
+        let ranges =
+            image.segments.iter().map(|segment| segment.gpa..segment.gpa + segment.bytes.len() as u64);
         written.extend(ranges);
         load(space, &mut vps[0], image)
     })?;
