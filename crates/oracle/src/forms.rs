@@ -14,6 +14,8 @@ pub enum Family {
     Integer,
     /// x87, MMX or XMM registers, which the host executes for the guest too.
     Vector,
+    /// The same, with a VEX prefix: XMM and YMM registers.
+    Avx,
 }
 
 /// Forms of a family that exist in a mode on a processor with these features.
@@ -65,6 +67,8 @@ pub fn family_of(code: Code) -> Family {
         Mnemonic::Emms
             | Mnemonic::Ldmxcsr
             | Mnemonic::Stmxcsr
+            | Mnemonic::Vldmxcsr
+            | Mnemonic::Vstmxcsr
             | Mnemonic::Wait
             | Mnemonic::Vzeroall
             | Mnemonic::Vzeroupper
@@ -84,7 +88,7 @@ pub fn family_of(code: Code) -> Family {
         )
     });
     if state || by_feature || code.op_code().op_kinds().iter().any(is_vector) {
-        Family::Vector
+        if code.encoding() == EncodingKind::VEX { Family::Avx } else { Family::Vector }
     } else {
         Family::Integer
     }
@@ -142,14 +146,17 @@ pub fn offers(engine: &dyn Engine, feature: CpuidFeature) -> bool {
         F::CMPXCHG16B => (1, 0, Ecx, 13),
         F::SSE4_1 => (1, 0, Ecx, 19),
         F::SSE4_2 => (1, 0, Ecx, 20),
+        F::FMA => (1, 0, Ecx, 12),
         F::MOVBE => (1, 0, Ecx, 22),
         F::POPCNT => (1, 0, Ecx, 23),
         F::AES => (1, 0, Ecx, 25),
         F::XSAVE => (1, 0, Ecx, 26),
         F::AVX => (1, 0, Ecx, 28),
+        F::F16C => (1, 0, Ecx, 29),
         F::RDRAND => (1, 0, Ecx, 30),
         F::FSGSBASE => (7, 0, Ebx, 0),
         F::BMI1 => (7, 0, Ebx, 3),
+        F::AVX2 => (7, 0, Ebx, 5),
         F::BMI2 => (7, 0, Ebx, 8),
         F::INVPCID => (7, 0, Ebx, 10),
         F::RDSEED => (7, 0, Ebx, 18),
@@ -160,6 +167,9 @@ pub fn offers(engine: &dyn Engine, feature: CpuidFeature) -> bool {
         F::SHA => (7, 0, Ebx, 29),
         F::RDPID => (7, 0, Ecx, 22),
         F::GFNI => (7, 0, Ecx, 8),
+        F::VAES => (7, 0, Ecx, 9),
+        F::VPCLMULQDQ => (7, 0, Ecx, 10),
+        F::AVX_VNNI => (7, 1, Eax, 4),
         F::XSAVEOPT => (0xD, 1, Eax, 0),
         F::XSAVEC => (0xD, 1, Eax, 1),
         F::XSAVES => (0xD, 1, Eax, 3),

@@ -20,7 +20,7 @@ const fn sizes(mnemonic: Mnemonic) -> (usize, usize) {
 }
 
 /// All eight. Elements are loaded from the first to the last. If one raises an exception, those before it are in the destination and out of the mask, so that the
-/// instruction goes on from there when it is executed again.
+/// instruction goes on from there when it is executed again; what is left of the mask stays as it is.
 pub(crate) fn gather(cpu: &mut Cpu, instruction: &Instruction) -> Result<Next, Stop> {
     cpu.check_requirement(Requirement::Avx)?;
     let (size, index_size) = sizes(instruction.mnemonic());
@@ -28,18 +28,12 @@ pub(crate) fn gather(cpu: &mut Cpu, instruction: &Instruction) -> Result<Next, S
         (instruction.op0_register(), instruction.memory_index(), instruction.op2_register());
     let elements = (to.size() / size).min(indices.size() / index_size);
     let indices = cpu.frame.vector.ymm(indices.number());
-    let mask_before = cpu.frame.vector.ymm(by.number());
+    let mut mask = cpu.frame.vector.ymm(by.number());
     let mut value = cpu.frame.vector.ymm(to.number());
-    // Each element of the mask becomes all ones or all zeros, the rest zeros.
-    let mut mask = [0; 32];
-    for at in (0..elements).map(|element| element * size) {
-        if mask_before[at + size - 1] & 0x80 != 0 {
-            mask[at..at + size].fill(0xFF);
-        }
-    }
     for element in 0..elements {
         let at = element * size;
-        if mask[at] == 0 {
+        if mask[at + size - 1] & 0x80 == 0 {
+            mask[at..at + size].fill(0);
             continue;
         }
         let index = &indices[element * index_size..][..index_size];

@@ -67,11 +67,9 @@ fn execute(cpu: &mut Cpu, op: &Op, stub: &Stub) -> Result<(), Stop> {
     if memory.alignment > 1 && !address.is_multiple_of(u64::from(memory.alignment)) {
         return Err(Stop::GENERAL_PROTECTION);
     }
-    // An 80-bit operand is to be aligned as a double is.
-    let natural = if size == 10 { 8 } else { size };
-    if natural <= 16 {
-        cpu.check_alignment(address, natural, cpu.privilege())?;
-    }
+    // An 80-bit operand is to be aligned as a double is, one of 32 bytes as one of 16.
+    let natural = if size == 10 { 8 } else { size.min(16) };
+    cpu.check_alignment(address, natural, cpu.privilege())?;
     if memory.read {
         match cpu.mmu.hit(address, size, memory.write) {
             // SAFETY: a hit is a host address of guest memory that is mapped for the whole access.

@@ -7,3 +7,4 @@ mod machine;
 mod modes;
 mod programs;
 mod self_modifying;
+mod vector;

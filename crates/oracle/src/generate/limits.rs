@@ -92,8 +92,10 @@ pub(super) fn defined(instruction: &Instruction, state: &State) -> bool {
         M::Lar | M::Lsl => names_processor_number(instruction, state),
         // How far up the stack it looks before it checks the selector.
         M::Retf if aligns => true,
+        // Whether they let the trap of a single step in between two elements, as AMD's processors do.
+        _ if instruction.is_vsib() && state.rflags & rflags::TF != 0 => true,
         // Which of the bytes goes first.
-        M::Maskmovq | M::Maskmovdqu => {
+        M::Maskmovq | M::Maskmovdqu | M::Vmaskmovdqu => {
             let rdi = state.gprs[RDI];
             aligns || is_canonical(rdi) != is_canonical(rdi.wrapping_add(16))
         }
