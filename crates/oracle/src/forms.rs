@@ -18,12 +18,24 @@ pub enum Family {
     Avx,
 }
 
-/// Forms of a family that exist in a mode on a processor with these features.
+/// Forms of a family that exist in a mode on a processor with the engine's features, as far as the host can judge them.
 #[must_use]
 pub fn forms(engine: &dyn Engine, mode: Mode, family: Family) -> Vec<Code> {
     Code::values()
-        .filter(|&code| exists(code, mode) && family_of(code) == family && is_offered(engine, code))
+        .filter(|&code| exists(code, mode) && family_of(code) == family)
+        .filter(|&code| {
+            is_offered(engine, code) && code.cpuid_features().iter().all(|&feature| host_has(feature))
+        })
         .collect()
+}
+
+/// Whether the host's own CPUID says that a feature is there.
+fn host_has(feature: CpuidFeature) -> bool {
+    has(feature, |leaf, subleaf| {
+        let core::arch::x86_64::CpuidResult { eax, ebx, ecx, edx } =
+            core::arch::x86_64::__cpuid_count(leaf, subleaf);
+        CpuidResult { eax, ebx, ecx, edx }
+    })
 }
 
 fn exists(code: Code, mode: Mode) -> bool {
@@ -108,9 +120,13 @@ enum Output {
     Edx,
 }
 
-/// Whether CPUID says that a feature is there.
+/// Whether the engine's CPUID says that a feature is there.
 #[must_use]
 pub fn offers(engine: &dyn Engine, feature: CpuidFeature) -> bool {
+    has(feature, |leaf, subleaf| engine.cpuid(leaf, subleaf))
+}
+
+fn has(feature: CpuidFeature, cpuid: impl Fn(u32, u32) -> CpuidResult) -> bool {
     use CpuidFeature as F;
     use Output::{Eax, Ebx, Ecx, Edx};
     let (leaf, subleaf, output, bit) = match feature {
@@ -180,7 +196,7 @@ pub fn offers(engine: &dyn Engine, feature: CpuidFeature) -> bool {
         // LAHF and SAHF in 64-bit mode have a form of their own nowhere.
         _ => return false,
     };
-    let answer: CpuidResult = engine.cpuid(leaf, subleaf);
+    let answer = cpuid(leaf, subleaf);
     let word = match output {
         Eax => answer.eax,
         Ebx => answer.ebx,

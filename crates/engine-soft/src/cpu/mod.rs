@@ -22,6 +22,7 @@ pub use derive::{CodeSize, Mode};
 pub use flags::Flags;
 pub(crate) use operand::memory_segment;
 pub use operand::{Operand, gpr_of, segment_of};
+pub(crate) use segmentation::is_canonical;
 pub use stack::StackCursor;
 
 use crate::block::{BlockCache, ChunkBudget, CodePages, Op};

@@ -26,7 +26,7 @@ pub fn aim_gather(random: &mut Random, encoded: &Encoded, start: &mut Start) -> 
     let base = instruction.memory_base();
     if base != Register::None {
         let garbage = if base.size() == 4 { random.bits() << 32 } else { 0 };
-        state.gprs[base.full_register().number()] = DATA + random.below(DATA_BYTES) | garbage;
+        state.gprs[base.full_register().number()] = (DATA + random.below(DATA_BYTES)) | garbage;
     }
     let bytes = index_bytes(instruction);
     let vector = instruction.memory_index();

@@ -112,6 +112,7 @@ pub(super) fn defined(instruction: &Instruction, state: &State) -> bool {
     let last = is_canonical(address.wrapping_add(size.max(1) - 1));
     // Which of two faults goes first: of alignment or of the address, of one part or the other.
     let two_faults = match size {
+        32 if !address.is_multiple_of(32) => !first || !last,
         16.. if !address.is_multiple_of(16) => !first || !last,
         9.. => first != last,
         // Whether the selector's offset wraps around as the pointer's does.
