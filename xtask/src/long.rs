@@ -59,6 +59,7 @@ pub(crate) fn run(repository: &Path, options: &Options) -> Result<(), ChecksFail
         ("boots".into(), Box::new(boots)),
         ("kernels".into(), Box::new(kernels)),
         ("soak".into(), Box::new(soak)),
+        ("several processors".into(), Box::new(several_processors)),
         ("crash".into(), Box::new(crash)),
         ("oracle".into(), Box::new(oracle)),
         ("advisories".into(), Box::new(advisories)),
@@ -186,6 +187,15 @@ fn soak(repository: &Path, _: &Options) -> Outcome {
     }
 }
 
+/// Processors that change each other's code and whose memory is changed under them, for a minute each test instead of a second.
+fn several_processors(repository: &Path, _: &Options) -> Outcome {
+    let mut command =
+        cargo(repository, &["test", "--release", "--package", "openviridian-engine-soft", "--lib"]);
+    command.args(["--", "--test-threads=1", "cross_modifying"]);
+    command.env("OPENVIRIDIAN_STRESS_SECONDS", "60");
+    succeed(command)
+}
+
 /// The host's processor judges the software processor at length.
 fn oracle(repository: &Path, _: &Options) -> Outcome {
     let everything = ["integer", "compatibility", "programs", "vector", "avx"].map(str::to_owned);
@@ -249,8 +259,9 @@ fn address_sanitizer(repository: &Path, _: &Options) -> Outcome {
 
 fn fuzz_targets(repository: &Path) -> Vec<String> {
     let Ok(entries) = std::fs::read_dir(repository.join("fuzz/fuzz_targets")) else { return Vec::new() };
-    let mut targets: Vec<String> =
-        entries.filter_map(|entry| Some(entry.ok()?.path().file_stem()?.to_str()?.to_owned())).collect();
+    let mut targets: Vec<String> = entries
+        .filter_map(|entry| Some(entry.ok()?.path().file_stem()?.to_str()?.replace('_', "-")))
+        .collect();
     targets.sort();
     targets
 }
@@ -260,7 +271,8 @@ fn fuzz(repository: &Path, options: &Options, target: &str) -> Outcome {
     if !answers(cargo(repository, &["+nightly", "fuzz", "--version"])) {
         return Outcome::Skipped("no cargo-fuzz on nightly Rust (cargo install cargo-fuzz)".into());
     }
-    let mut command = cargo(repository, &["+nightly", "fuzz", "run", target, "--"]);
+    // The fuzzed crates forbid unsafe code: sanitizers would only cost time.
+    let mut command = cargo(repository, &["+nightly", "fuzz", "run", "--sanitizer", "none", target, "--"]);
     command.arg(format!("-max_total_time={}", options.fuzz_minutes * 60));
     succeed(command)
 }

@@ -8,7 +8,7 @@ use engine::{Exit, ExitReason, RunLimits, SegmentName};
 use crate::block::{BlockKey, CodePlace, Leave, Op};
 use crate::cpu::{Cpu, rflags, slot};
 use crate::mmu::PhysicalPage;
-use crate::shared::{KICKED, NOTICES};
+use crate::shared::{KICKED, NOTICES, STAND_STILL};
 use crate::stop::{Raised, Stop};
 use crate::{decode, system};
 
@@ -18,7 +18,7 @@ const BUDGET: i64 = 8192;
 pub(crate) const PAUSE_COST: i64 = 64;
 /// PAUSE instructions between two looks from which on they count as a loop that waits: on average there are fewer than 200 instructions from one to
 /// the next.
-const SPIN_WAIT: u32 = 32;
+pub(crate) const SPIN_WAIT: u32 = 32;
 
 const fn between(reason: ExitReason) -> Exit {
     Exit { reason, instruction_length: 0, delivering: None }
@@ -47,6 +47,7 @@ impl Cpu {
     pub fn run(&mut self, limits: RunLimits) -> Exit {
         self.shared.set_in_guest(true);
         let exit = self.run_inside(limits);
+        self.time.pass(self.instructions());
         self.shared.set_in_guest(false);
         exit
     }
@@ -55,7 +56,17 @@ impl Cpu {
         self.grant(0);
         self.link_from = std::ptr::null_mut();
         loop {
-            let pending = self.shared.pending.load(Ordering::Acquire);
+            let pending = self.shared.pending.load(Ordering::SeqCst);
+            if pending & STAND_STILL != 0 {
+                self.shared.stand_still();
+                continue;
+            }
+            if self.registry.is_code_changing() {
+                std::thread::yield_now();
+                if pending & NOTICES == 0 {
+                    continue;
+                }
+            }
             if pending & NOTICES != 0 {
                 self.link_from = std::ptr::null_mut();
                 self.serve_notices();
@@ -64,14 +75,10 @@ impl Cpu {
                 self.shared.pending.fetch_and(!KICKED, Ordering::SeqCst);
                 return between(ExitReason::Kicked);
             }
-            if self.budget <= 0 {
-                if limits.deadline.is_some_and(|deadline| self.clock.now() >= deadline) {
-                    return between(ExitReason::Deadline);
-                }
-                self.grant(BUDGET);
-                if std::mem::take(&mut self.pauses) >= SPIN_WAIT {
-                    return between(ExitReason::SpinWait);
-                }
+            if self.budget <= 0
+                && let Some(reason) = self.renew_budget(limits.deadline)
+            {
+                return between(reason);
             }
             if let Some(event) = self.events.pending {
                 self.rewind_completed();
@@ -89,7 +96,17 @@ impl Cpu {
             if limits.nmi_window && self.can_take_nmi() {
                 return between(ExitReason::NmiWindow);
             }
-            let outcome = if self.must_step() { self.step() } else { self.run_chain() };
+            let mut outcome = if self.must_step() {
+                self.step()
+            } else if self.budget <= 0 {
+                // The deadline may lie in the middle of the next block.
+                self.step_chain()
+            } else {
+                self.run_chain()
+            };
+            if outcome == Err(Stop::Alone) {
+                outcome = self.execute_alone(Self::step);
+            }
             match outcome {
                 Ok(()) => {}
                 Err(Stop::Exception(raised)) => self.raise(raised),
@@ -97,17 +114,44 @@ impl Cpu {
                     let instruction_length = self.next_rip.wrapping_sub(self.rip) as u8;
                     return Exit { reason, instruction_length, delivering: None };
                 }
+                Err(Stop::Alone) => unreachable!("it was"),
             }
         }
     }
 
+    /// Looks at the clock, and either says why the run ends or sets the budget until the next look.
+    ///
+    /// Time that is counted in instructions ends a run to the instruction: what is granted leaves room for a whole block, and what then remains is executed
+    /// one by one, with a budget of nothing. An instruction that waits for the rest of its accesses comes to its end first.
+    fn renew_budget(&mut self, deadline: Option<u64>) -> Option<ExitReason> {
+        if self.time.is_virtual() && self.has_completed() {
+            self.grant(0);
+            return None;
+        }
+        let now = self.time.now(self.instructions());
+        if deadline.is_some_and(|deadline| now >= deadline) {
+            return Some(ExitReason::Deadline);
+        }
+        let pauses = self.pauses;
+        if !self.time.is_virtual() {
+            self.grant(BUDGET);
+            self.pauses = 0;
+        } else if pauses >= SPIN_WAIT {
+            self.pauses = 0;
+        } else {
+            let left = deadline.map_or(BUDGET, |deadline| i64::try_from(deadline - now).unwrap_or(BUDGET));
+            self.grant(left.saturating_sub(decode::MOST_INSTRUCTIONS as i64).clamp(0, BUDGET));
+        }
+        (pauses >= SPIN_WAIT).then_some(ExitReason::SpinWait)
+    }
+
     /// Sets the budget.
-    fn grant(&mut self, budget: i64) {
+    pub(crate) fn grant(&mut self, budget: i64) {
         self.granted += budget - self.budget;
         self.budget = budget;
     }
 
-    /// Instructions executed so far, as [`engine::EngineVp::instructions`] counts them.
+    /// Instructions that have retired so far, as [`engine::EngineVp::instructions`] counts them; exact between chains.
     #[must_use]
     pub fn instructions(&self) -> u64 {
         (self.granted - self.budget).unsigned_abs()
@@ -146,11 +190,14 @@ impl Cpu {
         self.rewind_completed();
         self.stepping = true;
         self.code_context_changed();
-        let outcome = self.step_chain();
+        let mut outcome = self.step_chain();
+        if outcome == Err(Stop::Alone) {
+            outcome = self.execute_alone(Self::step_chain);
+        }
         self.stepping = false;
         self.code_context_changed();
         match outcome {
-            Err(Stop::Exit(_)) => self.events.interrupt_shadow = shadow,
+            Err(Stop::Exit(_) | Stop::Alone) => self.events.interrupt_shadow = shadow,
             Err(Stop::Exception(_)) => self.forget_completed(),
             Ok(()) => {
                 self.forget_completed();
@@ -270,6 +317,10 @@ impl Cpu {
 
     /// Bytes at `rip` as a fetch would see them, as many as can be read.
     pub(crate) fn bytes_at_rip(&mut self) -> ([u8; 15], u8) {
+        if self.shared.pending.load(Ordering::SeqCst) & NOTICES != 0 {
+            // What guest-physical pages are may have changed since the run.
+            self.serve_notices();
+        }
         let mut bytes = [0; 15];
         let linear = self.code_linear(self.rip);
         let Ok(first) = self.fetch(linear, &mut bytes) else { return (bytes, 0) };

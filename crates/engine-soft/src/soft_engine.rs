@@ -4,11 +4,13 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use engine::{Capabilities, Clock, CpuidResult, Engine, EngineError, EngineVp, HostClock, VpGroup};
+use engine::{
+    Capabilities, Clock, CpuidResult, Engine, EngineError, EngineVp, HostClock, VirtualClock, VpGroup,
+};
 use memory::{Space, SpaceObserver};
 
 use crate::block::ChunkBudget;
-use crate::cpu::Parts;
+use crate::cpu::{Generator, Parts, TimeSource, VirtualTime};
 use crate::model::Model;
 use crate::shared::{Registry, SpaceMembers, VpShared};
 use crate::vp::SoftVp;
@@ -23,6 +25,8 @@ pub struct SoftEngine {
     model: Arc<Model>,
     registry: Arc<Registry>,
     chunks: Arc<ChunkBudget>,
+    /// The seed of virtual time; `None` for the host's.
+    seed: Option<u64>,
 }
 
 impl SoftEngine {
@@ -34,7 +38,19 @@ impl SoftEngine {
 
     /// An engine whose processors together keep about so many bytes of decoded blocks.
     pub(crate) fn with_block_bytes(model: Model, bytes: usize) -> Self {
-        Self { model: Arc::new(model), registry: Arc::default(), chunks: Arc::new(ChunkBudget::new(bytes)) }
+        Self {
+            model: Arc::new(model),
+            registry: Arc::default(),
+            chunks: Arc::new(ChunkBudget::new(bytes)),
+            seed: None,
+        }
+    }
+
+    /// The same engine under virtual time: each group's clock is a [`VirtualClock`], and RDRAND and RDSEED give numbers that follow from `seed`. What
+    /// VPs do is then a function of their state and of what they are told, as long as no two VPs of a group run at once.
+    #[must_use]
+    pub fn with_virtual_time(self, seed: u64) -> Self {
+        Self { seed: Some(seed), ..self }
     }
 }
 
@@ -69,10 +85,31 @@ impl Engine for SoftEngine {
             registry: Arc::clone(&self.registry),
             chunks: Arc::clone(&self.chunks),
             space: Arc::clone(space),
-            clock: Arc::new(HostClock::new()),
+            clock: match self.seed {
+                None => GroupClock::Host(Arc::default()),
+                Some(seed) => GroupClock::Virtual { clock: Arc::default(), seed },
+            },
             members,
             vps: AtomicU32::new(0),
         }))
+    }
+}
+
+/// The clock of a group.
+enum GroupClock {
+    Host(Arc<HostClock>),
+    Virtual { clock: Arc<VirtualClock>, seed: u64 },
+}
+
+impl GroupClock {
+    /// What processor `number` has time from.
+    fn source(&self, number: u32) -> TimeSource {
+        match self {
+            Self::Host(clock) => TimeSource::Host(Arc::clone(clock)),
+            Self::Virtual { clock, seed } => {
+                TimeSource::Virtual(VirtualTime::new(Arc::clone(clock), Generator::seeded(*seed, number)))
+            }
+        }
     }
 }
 
@@ -82,14 +119,17 @@ struct SoftGroup {
     registry: Arc<Registry>,
     chunks: Arc<ChunkBudget>,
     space: Arc<Space>,
-    clock: Arc<HostClock>,
+    clock: GroupClock,
     members: Arc<SpaceMembers>,
     vps: AtomicU32,
 }
 
 impl VpGroup for SoftGroup {
     fn clock(&self) -> Arc<dyn Clock> {
-        self.clock.clone()
+        match &self.clock {
+            GroupClock::Host(clock) => clock.clone(),
+            GroupClock::Virtual { clock, .. } => clock.clone(),
+        }
     }
 
     fn create_vp(&self, _index: u32) -> Result<Box<dyn EngineVp>, EngineError> {
@@ -107,12 +147,18 @@ impl VpGroup for SoftGroup {
             shared: Arc::clone(&shared),
             registry: Arc::clone(&self.registry),
         };
-        let vp = SoftVp::new(&self.space, self.clock.clone(), parts, &self.model, Arc::clone(&self.members))
-            .map_err(|error| EngineError::Host {
-                engine: "soft",
-                action: "prepare to execute data instructions",
-                source: std::io::Error::other(error),
-            })?;
+        let vp = SoftVp::new(
+            &self.space,
+            self.clock.source(number),
+            parts,
+            &self.model,
+            Arc::clone(&self.members),
+        )
+        .map_err(|error| EngineError::Host {
+            engine: "soft",
+            action: "prepare to execute data instructions",
+            source: std::io::Error::other(error),
+        })?;
         self.registry.add(&shared);
         self.members.add(&shared);
         Ok(Box::new(vp))

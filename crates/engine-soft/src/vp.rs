@@ -4,12 +4,13 @@
 use std::sync::Arc;
 
 use engine::{
-    Clock, ControlRegisters, DebugRegisters, EngineVp, Event, EventState, Exit, ExitReason, FlushScope, Gpr,
-    Kick, ModelSpecificRegisters, Resume, RunLimits, Segment, SegmentName, TableRegister, VpState, XsaveArea,
+    ControlRegisters, DebugRegisters, EngineVp, Event, EventState, Exit, ExitReason, FlushScope, Gpr, Kick,
+    ModelSpecificRegisters, Repeatable, Resume, RunLimits, Segment, SegmentName, TableRegister, VpState,
+    XsaveArea,
 };
 use memory::{Space, ViewId};
 
-use crate::cpu::{Cpu, NewCpuError, Parts};
+use crate::cpu::{Cpu, Generator, NewCpuError, Parts, TimeSource};
 use crate::host_execution::{PointerWidth, RestoreForm, SaveForm};
 use crate::model::Model;
 use crate::shared::{SpaceMembers, VpShared};
@@ -32,14 +33,14 @@ pub(crate) struct SoftVp {
 impl SoftVp {
     pub(crate) fn new(
         space: &Arc<Space>,
-        clock: Arc<dyn Clock>,
+        time: TimeSource,
         parts: Parts,
         model: &Model,
         members: Arc<SpaceMembers>,
     ) -> Result<Self, NewCpuError> {
         let shared = Arc::clone(&parts.shared);
         let state = VpState::reset(model.signature());
-        let cpu = Cpu::new(Arc::clone(space), clock, parts, &state)?;
+        let cpu = Cpu::new(Arc::clone(space), time, parts, &state)?;
         let xsave_bytes = model.xsave_bytes();
         let mut vp = Self {
             cpu: Box::new(cpu),
@@ -144,6 +145,8 @@ impl EngineVp for SoftVp {
                     self.cpu.events.pending = None;
                     return;
                 }
+                self.cpu.budget -= 1;
+                self.cpu.time.pass(self.cpu.instructions());
                 let before = self.cpu.rflags();
                 let stepped = self.cpu.must_step();
                 self.cpu.rip = self.cpu.next_rip;
@@ -291,6 +294,7 @@ impl EngineVp for SoftVp {
             msrs: cpu.msrs,
             events: cpu.events,
             xsave: self.xsave(),
+            repeatable: cpu.time.random().map(|random| Repeatable { random, pauses: cpu.pauses }),
         }
     }
 
@@ -299,5 +303,9 @@ impl EngineVp for SoftVp {
         self.cpu.load(state);
         self.cpu.reload_pdptes();
         self.set_xsave(&state.xsave);
+        if let (Some(kept), Some(generator)) = (state.repeatable, self.cpu.time.generator()) {
+            *generator = Generator::at(kept.random);
+            self.cpu.pauses = kept.pauses;
+        }
     }
 }

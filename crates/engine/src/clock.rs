@@ -24,6 +24,12 @@ pub trait Clock: Send + Sync {
 
     /// Lets the clock go on from where it stopped. Does nothing if it runs.
     fn thaw(&self);
+
+    /// Moves a clock that does not move by itself on to `tick`, unless it is there already: nothing happens until then. A clock that moves
+    /// by itself goes its own way.
+    fn skip_to(&self, tick: u64) {
+        let _ = tick;
+    }
 }
 
 /// The host's time-stamp counter.

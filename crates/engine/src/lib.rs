@@ -22,6 +22,7 @@ mod clock;
 mod exit;
 pub mod scripted;
 mod state;
+mod virtual_clock;
 mod vp;
 
 pub use capabilities::Capabilities;
@@ -31,7 +32,9 @@ pub use exit::{
     PortAccess, PortDirection, Resume,
 };
 pub use state::{
-    ControlRegisters, DebugRegisters, EventState, Gpr, ModelSpecificRegisters, Segment, SegmentName,
-    TableRegister, VpState, XsaveArea,
+    ControlRegisters, DebugRegisters, EventState, Gpr, ModelSpecificRegisters, Repeatable, SegmentName,
+    VpState, XsaveArea,
 };
+pub use virtual_clock::VirtualClock;
 pub use vp::{CpuidResult, Engine, EngineError, EngineVp, FlushScope, Kick, RunLimits, VpGroup};
+pub use x86::segment::{Segment, SegmentAttributes, Selector, TableRegister};

@@ -321,7 +321,7 @@ impl EngineVp for ScriptedVp {
         self.state.xsave.0[start..start + 16].copy_from_slice(&value.to_le_bytes());
     }
     fn cpl(&self) -> u8 {
-        (self.state.segments[SegmentName::Ss as usize].attributes >> 5 & 3) as u8
+        self.state.segments[SegmentName::Ss as usize].attributes.dpl()
     }
     fn segment(&self, name: SegmentName) -> Segment {
         self.state.segments[name as usize]

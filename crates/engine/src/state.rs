@@ -4,6 +4,8 @@
 //! What is not here belongs to the hypervisor: the local APIC, synthetic MSRs, MTRRs and every other MSR that an engine
 //! does not need in order to run instructions.
 
+use x86::segment::{Segment, SegmentAttributes, Selector, TableRegister};
+
 /// A general-purpose register, by its number in instruction encodings.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
@@ -40,29 +42,6 @@ pub enum SegmentName {
     Gs,
     Ldtr,
     Tr,
-}
-
-/// A segment register with its hidden part (TLFS 7.9.5).
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Segment {
-    /// Linear address of the segment's first byte.
-    pub base: u64,
-    /// Last offset in bytes, granularity already applied.
-    pub limit: u32,
-    /// Selector.
-    pub selector: u16,
-    /// Bits 40 to 55 of the descriptor: type 3:0, non-system 4, DPL 6:5, present 7, (limit bits 11:8 read zero), available 12, long 13,
-    /// default size 14, granularity 15. Not present means unusable.
-    pub attributes: u16,
-}
-
-/// GDTR or IDTR.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct TableRegister {
-    /// Linear address of the table.
-    pub base: u64,
-    /// Last offset in bytes.
-    pub limit: u16,
 }
 
 /// Control registers. CR8 is the local APIC's.
@@ -134,6 +113,15 @@ impl XsaveArea {
     }
 }
 
+/// What an engine under virtual time keeps beside what a processor has, so that a run can be repeated from any point of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Repeatable {
+    /// Where the generator behind RDRAND and RDSEED stands.
+    pub random: u64,
+    /// PAUSE instructions that count towards the next [`crate::ExitReason::SpinWait`].
+    pub pauses: u32,
+}
+
 /// Everything an engine keeps of a VP.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[allow(missing_docs)]
@@ -151,6 +139,8 @@ pub struct VpState {
     pub msrs: ModelSpecificRegisters,
     pub events: EventState,
     pub xsave: XsaveArea,
+    /// `None`, as after a reset, leaves it as it is.
+    pub repeatable: Option<Repeatable>,
 }
 
 impl VpState {
@@ -158,10 +148,14 @@ impl VpState {
     /// `signature` is CPUID leaf 1's EAX, which RDX holds.
     #[must_use]
     pub fn reset(signature: u32) -> Self {
-        let data = Segment { base: 0, limit: 0xFFFF, selector: 0, attributes: 0x0093 };
-        let code = Segment { base: 0xFFFF_0000, limit: 0xFFFF, selector: 0xF000, attributes: 0x009B };
-        let ldtr = Segment { base: 0, limit: 0xFFFF, selector: 0, attributes: 0x0082 };
-        let tr = Segment { base: 0, limit: 0xFFFF, selector: 0, attributes: 0x008B };
+        let segment = |attributes| Segment {
+            base: 0,
+            limit: 0xFFFF,
+            selector: Selector::new(),
+            attributes: SegmentAttributes::from_bits(attributes),
+        };
+        let (data, ldtr, tr) = (segment(0x93), segment(0x82), segment(0x8B));
+        let code = Segment { base: 0xFFFF_0000, selector: Selector::from_bits(0xF000), ..segment(0x9B) };
         let table = TableRegister { base: 0, limit: 0xFFFF };
         let mut gprs = [0; 16];
         gprs[Gpr::Rdx as usize] = u64::from(signature);
@@ -177,6 +171,7 @@ impl VpState {
             msrs: ModelSpecificRegisters { pat: 0x0007_0406_0007_0406, ..Default::default() },
             events: EventState::default(),
             xsave: XsaveArea::initial(0),
+            repeatable: None,
         }
     }
 }

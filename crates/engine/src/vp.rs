@@ -45,7 +45,8 @@ pub trait VpGroup: Send + Sync {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct RunLimits {
     /// Tick of the group's clock at which the run ends with [`crate::ExitReason::Deadline`]. It may end a little later (an engine looks at the clock
-    /// every few thousand instructions), never earlier.
+    /// every few thousand instructions), never earlier. Under a [`crate::VirtualClock`] it ends exactly there, or where the instruction ends that
+    /// [`Resume::Complete`] has let go on.
     pub deadline: Option<u64>,
     /// End with [`crate::ExitReason::InterruptWindow`] as soon as an external interrupt can be injected.
     pub interrupt_window: bool,
@@ -85,8 +86,8 @@ pub trait EngineVp: Send {
     /// Forgets translations of guest-virtual addresses.
     fn flush(&mut self, scope: FlushScope<'_>);
 
-    /// Guest instructions executed since the VP was made, for people: a repeated string instruction counts once, and those between the start of a
-    /// block and an exit or exception inside it may be missing. An engine that cannot count says 0.
+    /// Guest instructions that have retired since the VP was made: those that [`Resume::Advance`] moved past count, those that faulted do not, and
+    /// a repeated string instruction counts once. An engine that cannot count says 0.
     fn instructions(&self) -> u64;
 
     /// Bytes of the instruction that RIP points to, as many as can be read, up to 15.

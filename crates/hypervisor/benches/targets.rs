@@ -61,7 +61,7 @@ fn main() {
     engine.push_with(0, ExitReason::SpinWait, |state| {
         state.control.cr0 = 0x8000_0011;
         state.control.efer = 0x500;
-        state.segments[SegmentName::Cs as usize].attributes = 0xA09B;
+        state.segments[SegmentName::Cs as usize].attributes = 0xA09B.into();
     });
     assert_eq!(caller.run(None), VpExit::SpinWait);
 

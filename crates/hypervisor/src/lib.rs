@@ -25,10 +25,13 @@ mod port;
 mod processor;
 mod reference_time;
 mod reference_tsc_page;
+mod suspension;
 mod sync;
 mod synic;
 mod synthetic_timer;
 mod trace;
+mod unhalted_timer;
+mod virtual_interrupt;
 mod vp;
 
 #[cfg(test)]
@@ -38,7 +41,7 @@ pub use calls::served_calls;
 pub use crash::CrashReport;
 pub use enlightenment::{Enlightenment, Enlightenments, Offer};
 pub use partition::{CreateError, InterruptController, MAX_VPS, MsrHandler, Partition, PartitionConfig};
-pub use port::{GuestTarget, Port, PortError, PortHandler, PortKind, PortOwner};
+pub use port::{GuestTarget, MonitorPort, MonitorTrigger, Port, PortError, PortHandler, PortKind, PortOwner};
 pub use reference_time::ReferenceTime;
 pub use synic::SintIndex;
 pub use trace::{ExitKind, Statistics, TraceEvent};

@@ -31,6 +31,14 @@ impl Page {
         self.object.write(self.offset(offset), bytes).expect(OURS);
     }
 
+    pub(crate) fn read_u16(&self, offset: u64) -> u16 {
+        self.object.read_value::<2>(self.offset(offset)).expect(OURS) as u16
+    }
+
+    pub(crate) fn read_u64(&self, offset: u64) -> u64 {
+        self.object.read_value::<8>(self.offset(offset)).expect(OURS)
+    }
+
     pub(crate) fn read_u32(&self, offset: u64) -> u32 {
         self.object.read_value::<4>(self.offset(offset)).expect(OURS) as u32
     }
@@ -46,13 +54,20 @@ impl Page {
     /// Sets and clears bits of a 32-bit word atomically, and gives the word that was there. Orders everything before it against everything
     /// after it.
     pub(crate) fn change_u32(&self, offset: u64, set: u32, clear: u32) -> u32 {
-        let mut before = self.read_u32(offset);
+        self.change::<4>(offset, set.into(), clear.into()) as u32
+    }
+
+    /// The same for 64 bits.
+    pub(crate) fn change_u64(&self, offset: u64, set: u64, clear: u64) -> u64 {
+        self.change::<8>(offset, set, clear)
+    }
+
+    fn change<const BYTES: usize>(&self, offset: u64, set: u64, clear: u64) -> u64 {
+        let offset = self.offset(offset);
+        let mut before = self.object.read_value::<BYTES>(offset).expect(OURS);
         loop {
             let after = (before | set) & !clear;
-            let found = self
-                .object
-                .compare_exchange::<4>(self.offset(offset), before.into(), after.into())
-                .expect(OURS) as u32;
+            let found = self.object.compare_exchange::<BYTES>(offset, before, after).expect(OURS);
             if found == before {
                 return before;
             }

@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use engine::{Clock, Engine, EngineError};
 use memory::{MemoryError, MemoryObject, ObjectId, PAGE_SIZE, Rights, Space, ViewId};
 use tlfs::HvStatus;
-use tlfs::synic::{ConnectionId, MessageType};
+use tlfs::synic::{ConnectionId, MessageType, PortId};
 use tlfs::vp::VpIndex;
 use tlfs::vsm::Vtl;
 
@@ -16,10 +16,13 @@ use crate::eoi_assist::EoiAssist;
 use crate::hypercall_page::HypercallPage;
 use crate::local_apic::{Destination, InterruptMessage, LocalApicConfig};
 use crate::overlay::{Overlay, Page};
-use crate::port::{GuestTarget, Port, PortError, PortKind, PortOwner, Ports};
+use crate::port::monitor::Monitors;
+use crate::port::table::Ports;
+use crate::port::{GuestTarget, Port, PortError, PortKind, PortOwner};
 use crate::processor::ProcessorModel;
 use crate::reference_time::ReferenceTime;
 use crate::reference_tsc_page::ReferenceTscPage;
+use crate::suspension::Suspension;
 use crate::synic::{SintIndex, Synic};
 use crate::vp::state::{RunState, VTL_COUNT, VpState, VtlState};
 use crate::vp::{Vp, VpOverlays, VpShared};
@@ -74,8 +77,9 @@ pub trait InterruptController: Send + Sync {
     /// The acknowledge cycle of a processor that accepts an interrupt of the 8259 pair: its vector.
     fn acknowledge(&self) -> u8;
 
-    /// A processor ended a level-triggered interrupt.
-    fn end_of_interrupt(&self, vector: u8);
+    /// The processor with this VP index ended a level-triggered interrupt: the EOI intercept of TLFS 10.3.4. Its EOI is complete, and the next
+    /// instruction has not begun.
+    fn end_of_interrupt(&self, vp: u32, vector: u8);
 }
 
 /// A partition could not be created.
@@ -108,6 +112,8 @@ pub struct Partition {
     vtls: [PartitionVtl; VTL_COUNT],
     pub(crate) crash: CrashRegisters,
     ports: Ports,
+    monitors: Monitors,
+    suspension: Suspension,
     /// The object whose pages are the partition's overlay pages.
     overlay_pages: ObjectId,
     apic_frequency: u64,
@@ -194,6 +200,8 @@ impl Partition {
             vtls,
             crash: CrashRegisters::default(),
             ports: Ports::default(),
+            monitors: Monitors::new(),
+            suspension: Suspension::default(),
             overlay_pages: object.id(),
             apic_frequency: config.apic_frequency,
             msr_handler: config.msr_handler,
@@ -243,6 +251,23 @@ impl Partition {
     #[must_use]
     pub fn apic_frequency(&self) -> u64 {
         self.apic_frequency
+    }
+
+    pub(crate) fn ports(&self) -> &Ports {
+        &self.ports
+    }
+
+    pub(crate) fn suspension(&self) -> &Suspension {
+        &self.suspension
+    }
+
+    pub(crate) fn monitors(&self) -> &Monitors {
+        &self.monitors
+    }
+
+    /// The view of guest memory that whatever is no VTL's own lies in.
+    pub(crate) fn main_view(&self) -> ViewId {
+        view_of(Vtl::VTL0)
     }
 
     pub(crate) fn processor(&self) -> &ProcessorModel {
@@ -307,8 +332,7 @@ impl Partition {
             }
         };
         if message.delivery_mode == DeliveryMode::LowestPriority {
-            let candidates = self.vps().filter(|vp| addressed(vp));
-            if let Some(vp) = candidates.min_by_key(|vp| vp.state().vtl(vtl).apic.priority()) {
+            if let Some(vp) = self.lowest_priority(sender, vtl, message.destination) {
                 deliver(vp);
             }
             return;
@@ -324,6 +348,25 @@ impl Partition {
             Some(_) => {}
             None => self.vps().filter(|vp| addressed(vp)).for_each(deliver),
         }
+    }
+
+    /// The VP of those addressed whose local APIC accepts interrupts at the lowest priority.
+    pub(crate) fn lowest_priority(
+        &self,
+        sender: Option<u32>,
+        vtl: Vtl,
+        destination: Destination,
+    ) -> Option<&VpShared> {
+        let bid = |vp: &VpShared| {
+            let mut state = vp.state();
+            let apic = &state.vtl(vtl).apic;
+            let takes = apic.is_addressed(destination, sender == Some(vp.index())) && apic.accepts();
+            takes.then(|| apic.priority())
+        };
+        self.vps()
+            .filter_map(|vp| Some((bid(vp)?, vp)))
+            .min_by_key(|&(priority, _)| priority)
+            .map(|(_, vp)| vp)
     }
 
     /// Sets the level of LINT0 of every local APIC, to which the 8259 pair's output is wired.
@@ -354,20 +397,39 @@ impl Partition {
 
     // Ports and connections.
 
-    /// Creates a port.
+    /// Creates a port of this partition, which owns it until [`Partition::delete_port`].
     ///
     /// # Errors
     /// If the event flags of the port, or the VTL of its target, do not exist.
-    pub fn create_port(&self, kind: PortKind, owner: PortOwner) -> Result<Arc<Port>, PortError> {
-        self.ports.create(kind, owner)
+    pub fn create_port(self: &Arc<Self>, kind: PortKind, owner: PortOwner) -> Result<Arc<Port>, PortError> {
+        self.ports.create(Arc::downgrade(self), None, kind, owner)
     }
 
-    /// Deletes a port. Connections to it stay and are of no use any more.
+    /// The same with an id of the caller's choice, of 1 to 24 bits.
+    ///
+    /// # Errors
+    /// As [`Partition::create_port`], and if the id is taken or too large.
+    pub fn create_port_with_id(
+        self: &Arc<Self>,
+        id: u32,
+        kind: PortKind,
+        owner: PortOwner,
+    ) -> Result<Arc<Port>, PortError> {
+        self.ports.create(Arc::downgrade(self), Some(id), kind, owner)
+    }
+
+    /// The port for messages or events with this id.
+    #[must_use]
+    pub fn port(&self, id: PortId) -> Option<Arc<Port>> {
+        self.ports.port(id)
+    }
+
+    /// Deletes a port, and what is queued and not delivered with it. Connections to it stay and are of no use any more.
     pub fn delete_port(&self, port: &Port) {
         self.ports.delete(port);
     }
 
-    /// Gives the guest a connection to a port, by a number of 24 bits.
+    /// Gives the guest a connection to a port, of this partition or another one, by a number of 24 bits.
     ///
     /// # Errors
     /// If the number is taken or too large.
@@ -390,8 +452,7 @@ impl Partition {
         vp: VpIndex,
         sint: SintIndex,
     ) -> Result<Arc<Port>, PortError> {
-        let target = GuestTarget { partition: Arc::downgrade(self), vp, vtl: Vtl::VTL0, sint };
-        self.create_port(kind, PortOwner::Guest(target))
+        self.create_port(kind, PortOwner::Guest(GuestTarget { vp, vtl: Vtl::VTL0, sint }))
     }
 
     /// Raises the interrupt of a SINT of a VP, with nothing to deliver. False if the SINT is masked or polled, or there is no such VP.
@@ -425,6 +486,15 @@ impl Partition {
         match self.ports.find(connection) {
             Ok(port) => port.signal_event(flag),
             Err(status) => status,
+        }
+    }
+
+    /// What a monitored notification does: the same, if the guest could have done it.
+    pub(crate) fn signal_event_for_monitor(&self, connection: ConnectionId, flag: u16) -> HvStatus {
+        if self.offer.privileges.signal_events() {
+            self.signal_event(connection, flag)
+        } else {
+            HvStatus::ACCESS_DENIED
         }
     }
 }

@@ -266,6 +266,16 @@ impl Synic {
         page.write_u32(slot, message.message_type.0);
     }
 
+    /// Takes the messages that are in these buffers out of a source's queue. A message that is in the slot stays there.
+    pub(crate) fn discard(&mut self, index: SintIndex, buffers: &Arc<Buffers>) {
+        let queue = &mut self.queues[index.index()];
+        let before = queue.len();
+        queue.retain(|queued| !matches!(&queued.buffer, Buffer::Port(owner) if Arc::ptr_eq(owner, buffers)));
+        let discarded = before - queue.len();
+        self.queued -= discarded;
+        (0..discarded).for_each(|_| buffers.release());
+    }
+
     /// Sets an event flag, which must be below 2048 (TLFS 11.5.1). The interrupt comes only if the flag was clear.
     pub(crate) fn signal(
         &mut self,

@@ -55,7 +55,7 @@ fn lab(vp_count: u32) -> Lab {
         let mut registers = vp.registers().save();
         registers.control.cr0 = 0x8000_0011;
         registers.control.efer = 0x500;
-        registers.segments[SegmentName::Cs as usize].attributes = 0xA09B;
+        registers.segments[SegmentName::Cs as usize].attributes = 0xA09B.into();
         registers.rflags = 0x202;
         vp.registers().restore(&registers);
         let _ = engine.take_deeds(index);

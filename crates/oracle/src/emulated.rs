@@ -8,8 +8,8 @@
 use std::sync::Arc;
 
 use engine::{
-    Clock, ControlRegisters, Engine, EngineVp, Exit, ExitReason, Gpr, RunLimits, Segment, SegmentName,
-    TableRegister, XsaveArea,
+    Clock, ControlRegisters, Engine, EngineVp, Exit, ExitReason, Gpr, RunLimits, Segment, SegmentAttributes,
+    SegmentName, Selector, TableRegister, XsaveArea,
 };
 use memory::{MemoryObject, Rights, Space, ViewId};
 
@@ -80,7 +80,12 @@ pub struct Emulated {
 }
 
 const fn flat(selector: u16, attributes: u16) -> Segment {
-    Segment { base: 0, limit: 0xFFFF_FFFF, selector, attributes }
+    Segment {
+        base: 0,
+        limit: 0xFFFF_FFFF,
+        selector: Selector::from_bits(selector),
+        attributes: SegmentAttributes::from_bits(attributes),
+    }
 }
 
 /// Segment attributes.
@@ -89,7 +94,8 @@ const CODE_32: u16 = 0xC09B;
 const DATA_32: u16 = 0xC093;
 const PROCESSOR_NUMBER: u16 = 0x40F5;
 const DPL_3: u16 = 0x60;
-const NO_SEGMENT: Segment = Segment { base: 0, limit: 0, selector: 0, attributes: 0 };
+const NO_SEGMENT: Segment =
+    Segment { base: 0, limit: 0, selector: Selector::new(), attributes: SegmentAttributes::new() };
 
 impl Emulated {
     /// A guest on an engine.
@@ -227,7 +233,8 @@ impl Emulated {
         let tables = SYSTEM + page::TABLES * PAGE;
         self.vp.set_gdtr(TableRegister { base: tables + table::GDT, limit: table::GDT_BYTES as u16 - 1 });
         self.vp.set_idtr(TableRegister { base: tables + table::IDT, limit: (VECTORS * 16 - 1) as u16 });
-        let tss = Segment { base: tables + table::TSS, limit: 0x67, selector: TSS, attributes: 0x8B };
+        let tss =
+            Segment { base: tables + table::TSS, limit: 0x67, selector: TSS.into(), attributes: 0x8B.into() };
         self.vp.set_segment(SegmentName::Tr, tss);
         self.vp.set_segment(SegmentName::Ldtr, NO_SEGMENT);
     }
@@ -348,7 +355,7 @@ impl Machine for Emulated {
             rflags: self.vp.rflags(),
             fs_base: self.vp.segment(SegmentName::Fs).base,
             gs_base: self.vp.segment(SegmentName::Gs).base,
-            selectors: SEGMENTS.map(|name| self.vp.segment(name).selector),
+            selectors: SEGMENTS.map(|name| self.vp.segment(name).selector.into_bits()),
             vector: state.vector.as_ref().map(|_| {
                 let mut area = [0; VectorArea::BYTES];
                 let saved = self.vp.save().xsave.0;

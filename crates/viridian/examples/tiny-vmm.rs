@@ -52,7 +52,7 @@ pub fn run() -> Result<String, Box<dyn Error>> {
     let vp = &mut vps[0];
     // After a reset the processor is in real mode and would start at the top of memory.
     let code = vp.registers().segment(SegmentName::Cs);
-    vp.registers().set_segment(SegmentName::Cs, Segment { base: 0, selector: 0, ..code });
+    vp.registers().set_segment(SegmentName::Cs, Segment { base: 0, selector: 0.into(), ..code });
     vp.registers().set_rip(0);
 
     let mut said = String::new();

@@ -13,7 +13,7 @@ mod message;
 #[cfg(test)]
 mod tests;
 
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use hypervisor::{Partition, Port, PortError, PortHandler, PortKind, PortOwner, SintIndex};
 use tlfs::HvStatus;
@@ -34,6 +34,7 @@ const DEFAULT_SINT: u8 = 2;
 pub struct VmbusHost {
     partition: Weak<Partition>,
     port: Arc<Port>,
+    server: Arc<Server>,
 }
 
 impl VmbusHost {
@@ -42,9 +43,9 @@ impl VmbusHost {
     /// # Errors
     /// If somebody else has taken one of its connections.
     pub fn connect(partition: &Arc<Partition>) -> Result<Self, PortError> {
-        let server = Server { partition: Arc::downgrade(partition), guest: Mutex::new(None) };
-        let port = partition.create_port(PortKind::Message, PortOwner::Host(Arc::new(server)))?;
-        let host = Self { partition: Arc::downgrade(partition), port };
+        let server = Arc::new(Server { partition: Arc::downgrade(partition), guest: Mutex::new(None) });
+        let port = partition.create_port(PortKind::Message, PortOwner::Host(server.clone()))?;
+        let host = Self { partition: Arc::downgrade(partition), port, server };
         for connection in CONNECTIONS {
             partition.connect(connection, &host.port)?;
         }
@@ -60,14 +61,22 @@ impl Drop for VmbusHost {
             }
             partition.delete_port(&self.port);
         }
+        self.server.set_guest(None);
     }
+}
+
+/// The guest, as far as it has told of itself.
+struct Guest {
+    port: Arc<Port>,
+    /// It has said that it is done. The port stays for what it has not read yet.
+    unloaded: bool,
 }
 
 /// Answers what guests post.
 struct Server {
     partition: Weak<Partition>,
     /// Where answers go, once a guest has made contact.
-    guest: Mutex<Option<Arc<Port>>>,
+    guest: Mutex<Option<Guest>>,
 }
 
 impl PortHandler for Server {
@@ -93,7 +102,9 @@ impl Server {
             Kind::REQUEST_OFFERS => self.send(&Header::new(Kind::ALL_OFFERS_DELIVERED)),
             Kind::UNLOAD => {
                 self.send(&Header::new(Kind::UNLOAD_RESPONSE));
-                self.set_guest(None);
+                if let Some(guest) = &mut *self.guest() {
+                    guest.unloaded = true;
+                }
             }
             // The rest is about channels, and there are none.
             _ => {}
@@ -109,17 +120,25 @@ impl Server {
         else {
             return;
         };
-        self.set_guest(Some(port));
+        self.set_guest(Some(Guest { port, unloaded: false }));
         self.send(&VersionResponse::new(version));
     }
 
-    fn set_guest(&self, port: Option<Arc<Port>>) {
-        *self.guest.lock().unwrap_or_else(PoisonError::into_inner) = port;
+    fn guest(&self) -> MutexGuard<'_, Option<Guest>> {
+        self.guest.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes note of a guest; what the one before has not read is lost to it.
+    fn set_guest(&self, guest: Option<Guest>) {
+        let before = std::mem::replace(&mut *self.guest(), guest);
+        if let (Some(before), Some(partition)) = (before, self.partition.upgrade()) {
+            partition.delete_port(&before.port);
+        }
     }
 
     fn send(&self, message: &(impl IntoBytes + Immutable)) {
-        let guest = self.guest.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if let Some(port) = guest {
+        let port = self.guest().as_ref().filter(|guest| !guest.unloaded).map(|guest| Arc::clone(&guest.port));
+        if let Some(port) = port {
             // A guest whose SINT is off hears nothing, as on any host.
             let _ = port.post_message(MESSAGE_TYPE, message.as_bytes());
         }

@@ -35,7 +35,7 @@ pub(crate) struct Op {
     pub(crate) displacement: i64,
     /// Offset of the instruction in its page.
     pub(crate) offset: u16,
-    /// Length of the instruction (low 4 bits), segment of the memory operand (bits 4 to 6).
+    /// Length of the instruction (low 4 bits), segment of the memory operand (bits 4 to 6), whether it is the first of its block (bit 7).
     pub(crate) length_and_segment: u8,
     /// Byte offset in [`crate::host_execution::HostFrame`] of the memory operand's base, or of the second register operand.
     pub(crate) base: u8,
@@ -50,6 +50,9 @@ pub(crate) struct Op {
 }
 
 const _: () = assert!(size_of::<Op>() == 32);
+
+/// Bit of [`Op::length_and_segment`].
+const FIRST: u8 = 1 << 7;
 
 /// Byte offsets of what is not a register, from the start of the frame.
 pub(crate) mod field {
@@ -87,6 +90,27 @@ impl Op {
     /// Has something else execute it.
     pub(crate) fn set_handler(&self, handler: Handler) {
         self.handler.set(handler);
+    }
+
+    /// Marks it as the first of its block.
+    pub(crate) fn begin_block(&mut self) {
+        self.length_and_segment |= FIRST;
+    }
+
+    /// Instructions of the block before this one.
+    ///
+    /// # Safety
+    /// `op` must be live and an instruction's: every operation before it in its block is one too.
+    pub(crate) unsafe fn position(mut op: *const Self) -> i64 {
+        let mut position = 0;
+        // SAFETY: by contract the block's first operation, which has the mark, is reached before its memory ends.
+        unsafe {
+            while (*op).length_and_segment & FIRST == 0 {
+                op = op.sub(1);
+                position += 1;
+            }
+        }
+        position
     }
 
     /// Length of the instruction in bytes.

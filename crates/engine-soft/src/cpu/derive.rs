@@ -122,18 +122,16 @@ impl Cpu {
 
     /// Works out everything that is derived from segments, flags and control registers. Setters call it.
     pub fn derive(&mut self) {
-        const LONG: u16 = 1 << 13;
-        const DEFAULT_32: u16 = 1 << 14;
         let code = self.segments[SegmentName::Cs as usize].attributes;
         let stack = self.segments[SegmentName::Ss as usize].attributes;
         let protected = self.cr0().pe();
         self.cpl = match (protected, self.is_v86()) {
             (false, _) => 0,
             (true, true) => 3,
-            (true, false) => (stack >> 5 & 3) as u8,
+            (true, false) => stack.dpl(),
         };
-        let size = if self.is_long_mode() && code & LONG != 0 { 2 } else { u8::from(code & DEFAULT_32 != 0) };
-        let stack_32 = if stack & DEFAULT_32 != 0 { Mode::STACK_32 } else { 0 };
+        let size = if self.is_long_mode() && code.long() { 2 } else { u8::from(code.default_32()) };
+        let stack_32 = if stack.default_32() { Mode::STACK_32 } else { 0 };
         self.mode = Mode(if size == 2 { size } else { size | stack_32 });
         let control = &self.control;
         self.availability = Availability::new(

@@ -7,11 +7,12 @@ mod operand;
 mod segmentation;
 mod stack;
 mod store;
+mod time_source;
 
 use std::sync::Arc;
 
 use engine::{
-    Clock, ControlRegisters, DebugRegisters, EventState, ExitReason, Gpr, ModelSpecificRegisters, Segment,
+    ControlRegisters, DebugRegisters, EventState, ExitReason, Gpr, ModelSpecificRegisters, Segment,
     SegmentName, TableRegister,
 };
 use memory::{Space, ViewId};
@@ -24,6 +25,7 @@ pub(crate) use operand::memory_segment;
 pub use operand::{Operand, gpr_of, segment_of};
 pub(crate) use segmentation::is_canonical;
 pub use stack::StackCursor;
+pub(crate) use time_source::{Generator, TimeSource, VirtualTime};
 
 use crate::block::{BlockCache, ChunkBudget, CodePages, Op};
 use crate::host_execution::{Availability, Extensions, HostFrame, StubCache};
@@ -146,8 +148,10 @@ pub struct Cpu {
     /// Guest-physical memory.
     pub space: Arc<Space>,
     view: ViewId,
-    /// The group's clock.
-    pub clock: Arc<dyn Clock>,
+    /// The group's clock, and what the VP keeps of its own under virtual time.
+    pub(crate) time: TimeSource,
+    /// The operation whose instruction a slow handler executes or executed last; live during a chain.
+    pub(crate) slow_op: *const Op,
     /// Counts changes of what the code at hand was decoded or chained for; a block that sees it move ends.
     pub(crate) context_epoch: u64,
     /// What jumps are remembered for; a value that none has if they may not be.
@@ -162,6 +166,8 @@ pub struct Cpu {
     pub(crate) stop: Option<Stop>,
     /// One instruction at a time is executed.
     pub(crate) stepping: bool,
+    /// No other processor runs guest code.
+    pub(crate) alone: bool,
     pub(crate) blocks: BlockCache,
     pub(crate) code_pages: CodePages,
     pub(crate) stubs: StubCache,
@@ -191,7 +197,7 @@ impl Cpu {
     /// If the host lacks an extension or gives no executable memory.
     pub(crate) fn new(
         space: Arc<Space>,
-        clock: Arc<dyn Clock>,
+        time: TimeSource,
         parts: Parts,
         state: &engine::VpState,
     ) -> Result<Self, NewCpuError> {
@@ -222,7 +228,8 @@ impl Cpu {
             mmu: Mmu::new(),
             space,
             view: ViewId(0),
-            clock,
+            time,
+            slow_op: std::ptr::null(),
             context_epoch: 0,
             jump_key: u64::MAX,
             physical_epoch: 0,
@@ -230,6 +237,7 @@ impl Cpu {
             link_from: std::ptr::null_mut(),
             stop: None,
             stepping: false,
+            alone: false,
             blocks: BlockCache::new(parts.chunks, crate::execute::stale),
             code_pages: CodePages::new(),
             stubs: StubCache::new(parts.offered)?,

@@ -3,7 +3,6 @@
 
 use engine::{Segment, SegmentName};
 use x86::paging::AccessKind;
-use x86::segment::SegmentAttributes;
 
 use super::{Cpu, slot};
 use crate::stop::Stop;
@@ -56,7 +55,7 @@ impl Cpu {
             return if is_canonical(linear) && is_canonical(last) { Ok(linear) } else { Err(fault) };
         }
         let segment = self.segments[name as usize];
-        let attributes = SegmentAttributes::from_bits(segment.attributes);
+        let attributes = segment.attributes;
         let real = self.is_real_mode() || self.is_v86();
         if !real {
             let allowed = attributes.present()

@@ -19,7 +19,7 @@ use crate::mmu::host;
 use crate::model::Vendor;
 
 /// Most instructions in a block.
-const MOST_INSTRUCTIONS: usize = 48;
+pub(crate) const MOST_INSTRUCTIONS: usize = 48;
 /// Most operations that a block needs.
 pub(crate) const MOST_OPERATIONS: usize = 2 * MOST_INSTRUCTIONS + 2;
 /// Bytes looked at for a block.
@@ -47,6 +47,8 @@ fn bitness(cpu: &Cpu) -> u32 {
 pub(super) enum Made {
     /// An operation; the block may go on.
     Operation(Op),
+    /// An operation after which the block ends.
+    Last(Op),
     /// An operation that sets flags, and its handlers if a conditional branch inside the page follows.
     Fusable(Op, &'static [Handler; 16]),
     /// A conditional branch inside the page, and its condition.
@@ -75,6 +77,7 @@ pub(crate) fn block(cpu: &mut Cpu, host: u64, key: BlockKey) -> Option<*const Op
     let most = if key.mode.is_stepping() { 1 } else { MOST_INSTRUCTIONS };
     let mut operations = Vec::with_capacity(MOST_OPERATIONS);
     let end = decode(cpu, &bytes[..length], key.offset, most, &mut operations, false)?;
+    operations[0].begin_block();
     Some(cpu.blocks.insert(&mut operations, key, end))
 }
 
@@ -85,6 +88,7 @@ pub(crate) fn single(cpu: &mut Cpu, bytes: &[u8], offset: u16) -> *const Op {
         // More than fifteen bytes, or the rest could not be had, which the fetch has told.
         operations.push(operands::plain(offset, 0, execute::too_long));
     }
+    operations[0].begin_block();
     cpu.blocks.insert_transient(operations)
 }
 
@@ -155,6 +159,10 @@ fn decode(
         let before = fusable.take();
         match made {
             Made::Operation(operation) => operations.push(operation),
+            Made::Last(operation) => {
+                operations.push(operation);
+                break;
+            }
             Made::Fusable(operation, handlers) => {
                 operations.push(operation);
                 fusable = Some(handlers);

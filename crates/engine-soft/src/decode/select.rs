@@ -60,7 +60,8 @@ pub(super) fn operation(cpu: &mut Cpu, context: &Context<'_>) -> Made {
         // The system half has these.
         Placement::State(_) => undefined(context),
         Placement::Interpreter(_) if instruction.mnemonic() == Mnemonic::Pause => {
-            Made::Operation(plain(context.at, instruction.len() as u8, execute::fast::<execute::Pause>))
+            // A loop that waits is noticed behind a PAUSE, wherever its block began.
+            Made::Last(plain(context.at, instruction.len() as u8, execute::fast::<execute::Pause>))
         }
         Placement::Interpreter(_) if is_hint(instruction.mnemonic()) => {
             Made::Operation(plain(context.at, instruction.len() as u8, execute::fast::<execute::Nop>))

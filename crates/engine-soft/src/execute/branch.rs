@@ -23,6 +23,7 @@ const RCX: u8 = 8;
 pub(crate) unsafe fn stale(cpu: &mut Cpu, op: *const Op) -> Leave {
     // SAFETY: the operation is live memory; its offset was left when its block was dropped.
     cpu.enter_slow(unsafe { &*op });
+    cpu.count_to_slow_op(0);
     Leave::LookUp
 }
 
@@ -297,16 +298,13 @@ pub(crate) unsafe fn branch_slow(cpu: &mut Cpu, op: *const Op) -> Leave {
     // SAFETY: decode puts a data operation after each branch that can come here.
     let (operation, branch) = unsafe { (&*op, decode_branch(&*op.add(1))) };
     cpu.enter_slow(operation);
-    cpu.budget -= i64::from(operation.extra);
     match execute(cpu, operation, branch) {
         Ok(rip) => {
             cpu.rip = rip;
+            cpu.budget -= i64::from(operation.extra);
             Leave::LookUp
         }
-        Err(stop) => {
-            cpu.stop = Some(stop);
-            Leave::Stop
-        }
+        Err(stop) => cpu.stop_at_slow_op(stop),
     }
 }
 

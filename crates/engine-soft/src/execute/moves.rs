@@ -5,7 +5,7 @@ use super::path::{Body, Path, effective_address};
 use super::register::{get, get_zero_extended, set, set_whole, sign_extend, truncate, whole};
 use crate::block::Op;
 use crate::cpu::Cpu;
-use crate::run::PAUSE_COST;
+use crate::run::{PAUSE_COST, SPIN_WAIT};
 
 /// Declares bodies without type parameters other than widths.
 macro_rules! bodies {
@@ -205,6 +205,10 @@ bodies! {
         cpu.pauses += 1;
         cpu.budget -= PAUSE_COST;
         cpu.granted -= PAUSE_COST;
+        if cpu.time.is_virtual() && cpu.pauses >= SPIN_WAIT {
+            // It is noticed right behind this instruction, which ends its block.
+            cpu.grant(0);
+        }
         Ok(())
     }
 }

@@ -167,6 +167,11 @@ fn segment(op: &Op) -> SegmentName {
     NAMES[usize::from(op.length_and_segment >> 4 & 7)]
 }
 
+/// Whether an access of so many bytes reaches into the next page.
+const fn crosses_page(linear: u64, bytes: usize) -> bool {
+    linear & 0xFFF > 0x1000 - bytes as u64
+}
+
 const fn kind(write: bool) -> AccessKind {
     if write { AccessKind::Write } else { AccessKind::Read }
 }
@@ -248,6 +253,9 @@ impl Path for Slow {
             let old = cpu.read(linear, BYTES, privilege)?;
             return cpu.write(linear, BYTES, change(old), privilege);
         }
+        if crosses_page(linear, BYTES) && !cpu.alone {
+            return Err(Stop::Alone);
+        }
         let mut old = cpu.read(linear, BYTES, privilege)?;
         loop {
             let found = cpu.compare_exchange(linear, BYTES, old, change(old), privilege)?;
@@ -273,9 +281,33 @@ impl Cpu {
     /// Sets `rip` and `next_rip` for the instruction of an operation.
     #[inline]
     pub(crate) fn enter_slow(&mut self, op: &Op) {
+        self.slow_op = op;
         let base = self.frame.slots[crate::cpu::slot::IP_BASE];
         self.rip = self.cut_ip(base.wrapping_add(op.offset.into()));
         self.next_rip = self.cut_ip(base.wrapping_add(op.next_offset()));
+    }
+
+    /// Counts the instructions of the block before the slow operation, and `more`, where the chain ends in the middle of the block.
+    pub(crate) fn count_to_slow_op(&mut self, more: i64) {
+        // SAFETY: the operation is an instruction's and still live: blocks are freed only between chains.
+        self.budget -= unsafe { Op::position(self.slow_op) } + more;
+    }
+
+    /// The group's clock at the slow operation's instruction.
+    pub(crate) fn now(&self) -> u64 {
+        if !self.time.is_virtual() {
+            return self.time.now(0);
+        }
+        // SAFETY: as in `count_to_slow_op`.
+        let position = unsafe { Op::position(self.slow_op) };
+        self.time.now(self.instructions() + position.unsigned_abs())
+    }
+
+    /// Ends the chain before the slow operation's instruction, which has not retired.
+    pub(crate) fn stop_at_slow_op(&mut self, stop: Stop) -> Leave {
+        self.count_to_slow_op(0);
+        self.stop = Some(stop);
+        Leave::Stop
     }
 
     /// RIP has 64 bits only in 64-bit mode.
@@ -335,9 +367,6 @@ pub(crate) fn finish(cpu: &mut Cpu, result: Result<(), Stop>, next: *const Op) -
             cpu.resume_at = next;
             Leave::Continue
         }
-        Err(stop) => {
-            cpu.stop = Some(stop);
-            Leave::Stop
-        }
+        Err(stop) => cpu.stop_at_slow_op(stop),
     }
 }

@@ -19,10 +19,15 @@ pub(crate) unsafe fn slow_instruction(cpu: &mut Cpu, op: *const Op) -> Leave {
     let epoch = cpu.context_epoch;
     let enabled = cpu.rflags() & rflags::IF;
     match (entry.function)(cpu, &entry.instruction) {
-        Ok(Next::Jump) => Leave::LookUp,
+        Ok(Next::Jump) => {
+            cpu.count_to_slow_op(1);
+            Leave::LookUp
+        }
         Ok(Next::Sequential) => {
             // What runs next may be other code, or the run loop may have something to do before it.
             let go_on = epoch == cpu.context_epoch
+                // Most of them serialise: code that another processor has changed before is seen behind them.
+                && !cpu.has_news()
                 && !cpu.must_step()
                 && cpu.events.pending.is_none()
                 && cpu.rflags() & rflags::IF & !enabled == 0;
@@ -31,12 +36,10 @@ pub(crate) unsafe fn slow_instruction(cpu: &mut Cpu, op: *const Op) -> Leave {
                 return finish(cpu, Ok(()), unsafe { op.add(1) });
             }
             cpu.rip = cpu.next_rip;
+            cpu.count_to_slow_op(1);
             Leave::LookUp
         }
-        Err(stop) => {
-            cpu.stop = Some(stop);
-            Leave::Stop
-        }
+        Err(stop) => cpu.stop_at_slow_op(stop),
     }
 }
 
@@ -48,8 +51,7 @@ pub(crate) unsafe fn slow_instruction(cpu: &mut Cpu, op: *const Op) -> Leave {
 pub(crate) unsafe fn undefined(cpu: &mut Cpu, op: *const Op) -> Leave {
     // SAFETY: the operation is live.
     cpu.enter_slow(unsafe { &*op });
-    cpu.stop = Some(Stop::INVALID_OPCODE);
-    Leave::Stop
+    cpu.stop_at_slow_op(Stop::INVALID_OPCODE)
 }
 
 /// An instruction of more than 15 bytes: #GP(0).
@@ -60,6 +62,5 @@ pub(crate) unsafe fn undefined(cpu: &mut Cpu, op: *const Op) -> Leave {
 pub(crate) unsafe fn too_long(cpu: &mut Cpu, op: *const Op) -> Leave {
     // SAFETY: the operation is live.
     cpu.enter_slow(unsafe { &*op });
-    cpu.stop = Some(Stop::GENERAL_PROTECTION);
-    Leave::Stop
+    cpu.stop_at_slow_op(Stop::GENERAL_PROTECTION)
 }

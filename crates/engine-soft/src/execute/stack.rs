@@ -75,7 +75,7 @@ bodies! {
 
     /// PUSH of a segment register, by number in `extra`. With 32-bit operands only 16 bits are written.
     PushSegment<const BYTES>(cpu, op, P) {
-        let value = cpu.segment(segment_name(op.extra)).selector.into();
+        let value = cpu.segment(segment_name(op.extra)).selector.into_bits().into();
         if BYTES != 4 {
             return push::<P, BYTES>(cpu, value);
         }
@@ -215,7 +215,7 @@ bodies! {
 
     /// MOV register, segment register
     MovRegSegment<const BYTES>(cpu, op, P) {
-        let value = cpu.segment(segment_name(op.extra)).selector.into();
+        let value = cpu.segment(segment_name(op.extra)).selector.into_bits().into();
         set::<BYTES>(cpu, op.register, value);
         Ok(())
     }
@@ -223,7 +223,7 @@ bodies! {
     /// MOV memory, segment register: 16 bits
     MovMemSegment<>(cpu, op, P) {
         let address = P::address(cpu, op, 2, true)?;
-        let value = cpu.segment(segment_name(op.extra)).selector.into();
+        let value = cpu.segment(segment_name(op.extra)).selector.into_bits().into();
         P::write::<2>(cpu, address, value)
     }
 }

@@ -59,11 +59,11 @@ pub(crate) unsafe fn string(cpu: &mut Cpu, op: *const Op) -> Leave {
             finish(cpu, Ok(()), unsafe { op.add(1) })
         }
         // The rest when the run loop has looked around; RIP stays.
-        Ok(false) => Leave::LookUp,
-        Err(stop) => {
-            cpu.stop = Some(stop);
-            Leave::Stop
+        Ok(false) => {
+            cpu.count_to_slow_op(0);
+            Leave::LookUp
         }
+        Err(stop) => cpu.stop_at_slow_op(stop),
     }
 }
 

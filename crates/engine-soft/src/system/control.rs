@@ -4,7 +4,6 @@
 use engine::{ControlRegisters, ExitReason, SegmentName};
 use iced_x86::{Instruction, OpKind, Register};
 use x86::control::{Cr0, Cr4, Efer, Xcr0};
-use x86::segment::SegmentAttributes;
 
 use super::{require_kernel, require_kernel_or_no_umip};
 use crate::cpu::Cpu;
@@ -70,7 +69,7 @@ fn set_cr0(cpu: &mut Cpu, value: u64) -> Result<(), Stop> {
     let paging_starts = new.pg() && !cpu.cr0().pg();
     let paging_ends = !new.pg() && cpu.cr0().pg();
     if paging_starts && efer.lme() {
-        if !cr4.pae() || SegmentAttributes::from_bits(cpu.segment(SegmentName::Cs).attributes).long() {
+        if !cr4.pae() || cpu.segment(SegmentName::Cs).attributes.long() {
             return fault;
         }
         efer.set_lma(true);

@@ -6,7 +6,7 @@ use x86::control::Rflags;
 use x86::exception::{Combination, Exception};
 use x86::idt::Gate;
 use x86::paging::Privilege;
-use x86::segment::SystemType;
+use x86::segment::{Selector, SystemType};
 
 use super::descriptor::{check_entry, code_segment, general_protection, not_present, paragraph};
 use super::inner_stack::InnerStack;
@@ -30,6 +30,7 @@ pub fn deliver(cpu: &mut Cpu, event: Event) -> Result<(), ExitReason> {
         match attempt(cpu, event) {
             Ok(()) => return Ok(()),
             Err(Stop::Exit(reason)) => return Err(reason),
+            Err(Stop::Alone) => unreachable!("a delivery locks single bytes only"),
             Err(Stop::Exception(second)) => event = combine(event, second).ok_or(ExitReason::TripleFault)?,
         }
     }
@@ -157,10 +158,10 @@ fn through_vector_table(cpu: &mut Cpu, entry: &Entry) -> Result<(), Stop> {
         cpu.read(cpu.idtr.base.wrapping_add(offset) & 0xFFFF_FFFF, 4, Privilege::ImplicitSupervisor)?;
     let mut stack = cpu.stack();
     stack.push(cpu, 2, entry.flags)?;
-    stack.push(cpu, 2, cpu.segment(SegmentName::Cs).selector.into())?;
+    stack.push(cpu, 2, cpu.segment(SegmentName::Cs).selector.into_bits().into())?;
     stack.push(cpu, 2, entry.return_rip)?;
     stack.commit(cpu);
-    let code = paragraph(cpu, SegmentName::Cs, (pointer >> 16) as u16);
+    let code = paragraph(cpu, SegmentName::Cs, Selector::from_bits((pointer >> 16) as u16));
     cpu.set_segment_raw(SegmentName::Cs, code);
     cpu.set_rflags(cpu.rflags() & !(rflags::IF | rflags::TF | rflags::AC | rflags::RF));
     cpu.rip = pointer & 0xFFFF;
@@ -237,15 +238,15 @@ fn through_idt(cpu: &mut Cpu, entry: &Entry) -> Result<(), Stop> {
     }
     if from_v86 {
         for name in [SegmentName::Gs, SegmentName::Fs, SegmentName::Ds, SegmentName::Es] {
-            stack.push(cpu, size, cpu.segment(name).selector.into())?;
+            stack.push(cpu, size, cpu.segment(name).selector.into_bits().into())?;
         }
     }
     if long || new_cpl < cpl {
-        stack.push(cpu, size, old_stack.into())?;
+        stack.push(cpu, size, old_stack.into_bits().into())?;
         stack.push(cpu, size, cpu.gpr(Gpr::Rsp))?;
     }
     stack.push(cpu, size, entry.flags)?;
-    stack.push(cpu, size, cpu.segment(SegmentName::Cs).selector.into())?;
+    stack.push(cpu, size, cpu.segment(SegmentName::Cs).selector.into_bits().into())?;
     stack.push(cpu, size, entry.return_rip)?;
     if let Some(code) = entry.error_code {
         stack.push(cpu, size, code.into())?;

@@ -47,24 +47,36 @@ impl Found {
         Segment {
             base: self.descriptor.base().into(),
             limit: self.descriptor.limit(),
-            selector: self.selector.into_bits(),
-            attributes: attributes.into_bits() | accessed,
+            selector: self.selector,
+            attributes: attributes.with_segment_type(attributes.segment_type() | accessed),
         }
     }
 
     /// Sets the accessed bit in the table, if it is clear.
     pub(super) fn mark_accessed(&self, cpu: &mut Cpu) -> Result<(), Stop> {
         if self.attributes().segment_type() & SegmentAttributes::ACCESSED == 0 {
-            let access = self.descriptor.access() | 1;
-            cpu.write(self.linear + 5, 1, access.into(), Privilege::ImplicitSupervisor)?;
+            let mut access = self.descriptor.access();
+            // Locked, as on a processor (SDM 3A 8.1.2.1): what another one has changed meanwhile stays.
+            while let Some(found) = self.replace_access(cpu, access, access | 1)? {
+                access = found;
+            }
         }
         Ok(())
     }
 
-    /// Sets the type bits of a system descriptor in the table.
-    pub(super) fn set_type(&self, cpu: &mut Cpu, type_bits: u8) -> Result<(), Stop> {
-        let access = self.descriptor.access() & 0xF0 | type_bits;
-        cpu.write(self.linear + 5, 1, access.into(), Privilege::ImplicitSupervisor)
+    /// Sets type bits of a system descriptor in the table; false if it is no longer what was read, because another processor was first.
+    pub(super) fn set_type(&self, cpu: &mut Cpu, type_bits: u8) -> Result<bool, Stop> {
+        let access = self.descriptor.access();
+        Ok(self.replace_access(cpu, access, access & 0xF0 | type_bits)?.is_none())
+    }
+
+    /// Replaces the access byte in the table in one locked access; gives what is there instead of `expected`, if it is something else.
+    fn replace_access(&self, cpu: &mut Cpu, expected: u8, new: u8) -> Result<Option<u8>, Stop> {
+        let linear = self.linear + 5;
+        let found =
+            cpu.compare_exchange(linear, 1, expected.into(), new.into(), Privilege::ImplicitSupervisor)?
+                as u8;
+        Ok((found != expected).then_some(found))
     }
 
     /// The second 8 bytes, which LDT and TSS descriptors and call gates have in long mode.
@@ -81,7 +93,7 @@ impl Cpu {
     fn descriptor_address(&self, selector: Selector, bytes: u64) -> Option<u64> {
         let (base, limit) = if selector.ldt() {
             let ldt = self.segment(SegmentName::Ldtr);
-            if !SegmentAttributes::from_bits(ldt.attributes).present() {
+            if !ldt.attributes.present() {
                 return None;
             }
             (ldt.base, u64::from(ldt.limit))
@@ -129,26 +141,31 @@ impl Cpu {
 
 /// CS as a transfer with `cpl` loads it: the selector's RPL becomes the CPL.
 pub(super) fn code_segment(found: &Found, cpl: u8) -> Segment {
-    Segment { selector: found.selector.with_rpl(cpl).into_bits(), ..found.segment() }
+    Segment { selector: found.selector.with_rpl(cpl), ..found.segment() }
 }
 
 /// Checks that control may enter a code segment at `offset`.
 pub(super) fn check_entry(cpu: &Cpu, code: &Segment, offset: u64) -> Result<(), Stop> {
-    let long = cpu.is_long_mode() && SegmentAttributes::from_bits(code.attributes).long();
+    let long = cpu.is_long_mode() && code.attributes.long();
     let inside = if long { cpu.is_canonical(offset) } else { offset <= u64::from(code.limit) };
     if inside { Ok(()) } else { Err(Stop::GENERAL_PROTECTION) }
 }
 
 /// SS with a null selector, as inner levels of 64-bit mode have it: unusable, but its DPL is the CPL.
 pub(super) const fn null_stack(cpl: u8) -> Segment {
-    Segment { base: 0, limit: 0, selector: cpl as u16, attributes: (cpl as u16) << 5 }
+    Segment {
+        base: 0,
+        limit: 0,
+        selector: Selector::new().with_rpl(cpl),
+        attributes: SegmentAttributes::new().with_dpl(cpl),
+    }
 }
 
 /// A segment register as real mode and virtual-8086 mode load it: only base and selector change in real mode.
-pub(super) fn paragraph(cpu: &Cpu, name: SegmentName, selector: u16) -> Segment {
-    let base = u64::from(selector) << 4;
+pub(super) fn paragraph(cpu: &Cpu, name: SegmentName, selector: Selector) -> Segment {
+    let base = u64::from(selector.into_bits()) << 4;
     if cpu.is_v86() {
-        Segment { base, limit: 0xFFFF, selector, attributes: 0x00F3 }
+        Segment { base, limit: 0xFFFF, selector, attributes: SegmentAttributes::from_bits(0xF3) }
     } else {
         Segment { base, selector, ..cpu.segment(name) }
     }

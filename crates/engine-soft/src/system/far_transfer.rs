@@ -75,7 +75,7 @@ fn transfer(cpu: &mut Cpu, instruction: &Instruction, kind: Kind) -> Result<Next
         if kind == Kind::Call {
             push_return(cpu, target.size)?;
         }
-        let code = paragraph(cpu, SegmentName::Cs, target.selector.into_bits());
+        let code = paragraph(cpu, SegmentName::Cs, target.selector);
         cpu.set_segment_raw(SegmentName::Cs, code);
         cpu.rip = target.offset;
         return Ok(Next::Jump);
@@ -95,7 +95,7 @@ fn transfer(cpu: &mut Cpu, instruction: &Instruction, kind: Kind) -> Result<Next
 /// Pushes CS and the return address on the current stack, whole or not at all.
 fn push_return(cpu: &mut Cpu, size: usize) -> Result<(), Stop> {
     let mut stack = cpu.stack();
-    stack.push(cpu, size, cpu.segment(SegmentName::Cs).selector.into())?;
+    stack.push(cpu, size, cpu.segment(SegmentName::Cs).selector.into_bits().into())?;
     stack.push(cpu, size, cpu.next_rip)?;
     stack.commit(cpu);
     Ok(())
@@ -179,7 +179,7 @@ fn through_gate(cpu: &mut Cpu, gate: Gate, wide: bool, kind: Kind) -> Result<(),
     if kind == Kind::Call {
         if inner {
             let mut old = cpu.stack();
-            stack.push(cpu, size, cpu.segment(SegmentName::Ss).selector.into())?;
+            stack.push(cpu, size, cpu.segment(SegmentName::Ss).selector.into_bits().into())?;
             stack.push(cpu, size, cpu.gpr(Gpr::Rsp))?;
             // Parameters keep their order: the last one pushed by the caller is lowest.
             let mut parameters = [0; 31];
@@ -191,7 +191,7 @@ fn through_gate(cpu: &mut Cpu, gate: Gate, wide: bool, kind: Kind) -> Result<(),
                 stack.push(cpu, size, *parameter)?;
             }
         }
-        stack.push(cpu, size, cpu.segment(SegmentName::Cs).selector.into())?;
+        stack.push(cpu, size, cpu.segment(SegmentName::Cs).selector.into_bits().into())?;
         stack.push(cpu, size, cpu.next_rip)?;
     }
     found.mark_accessed(cpu)?;
@@ -216,7 +216,7 @@ pub(super) fn ret(cpu: &mut Cpu, instruction: &Instruction) -> Result<Next, Stop
             return Err(Stop::GENERAL_PROTECTION);
         }
         stack.commit(cpu);
-        let code = paragraph(cpu, SegmentName::Cs, selector.into_bits());
+        let code = paragraph(cpu, SegmentName::Cs, selector);
         cpu.set_segment_raw(SegmentName::Cs, code);
         cpu.rip = rip;
         return Ok(Next::Jump);

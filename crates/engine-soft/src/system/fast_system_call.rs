@@ -6,6 +6,7 @@
 
 use engine::{Gpr, Segment, SegmentName};
 use iced_x86::{Code, Instruction};
+use x86::segment::{SegmentAttributes, Selector};
 
 use crate::cpu::{Cpu, rflags};
 use crate::model::Vendor;
@@ -17,8 +18,9 @@ const CODE_32: u16 = 0xC09B;
 const DATA: u16 = 0xC093;
 
 fn flat(selector: u64, attributes: u16, level: u8) -> Segment {
-    let selector = (selector as u16 & !3) | u16::from(level);
-    Segment { base: 0, limit: u32::MAX, selector, attributes: attributes | u16::from(level) << 5 }
+    let selector = Selector::from_bits(selector as u16).with_rpl(level);
+    let attributes = SegmentAttributes::from_bits(attributes).with_dpl(level);
+    Segment { base: 0, limit: u32::MAX, selector, attributes }
 }
 
 fn enter(cpu: &mut Cpu, code: Segment, stack_selector: u64, level: u8) {

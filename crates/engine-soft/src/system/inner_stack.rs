@@ -4,7 +4,7 @@
 use engine::{Segment, SegmentName};
 use x86::exception::Exception;
 use x86::paging::Privilege;
-use x86::segment::{SegmentAttributes, Selector};
+use x86::segment::Selector;
 use x86::tss::{tss16, tss32, tss64};
 
 use super::descriptor::{error_code, null_stack};
@@ -57,7 +57,7 @@ impl InnerStack {
 
     /// The stack that a 16- or 32-bit TSS names for a level.
     pub(super) fn from_tss(cpu: &mut Cpu, cpl: u8) -> Result<Self, Stop> {
-        let task = SegmentAttributes::from_bits(cpu.segment(SegmentName::Tr).attributes);
+        let task = cpu.segment(SegmentName::Tr).attributes;
         let wide = task.segment_type() & 8 != 0;
         let (pointer, selector) = if wide {
             (read_tss(cpu, tss32::esp(cpl), 4)?, read_tss(cpu, tss32::ss(cpl), 2)?)
@@ -85,7 +85,7 @@ impl InnerStack {
     }
 
     fn width(&self) -> u32 {
-        match (self.long, SegmentAttributes::from_bits(self.segment.attributes).default_32()) {
+        match (self.long, self.segment.attributes.default_32()) {
             (true, _) => 8,
             (false, true) => 4,
             (false, false) => 2,
@@ -108,7 +108,7 @@ impl InnerStack {
         if self.long {
             return if cpu.is_canonical(offset) && cpu.is_canonical(last) { Ok(offset) } else { Err(full) };
         }
-        let attributes = SegmentAttributes::from_bits(self.segment.attributes);
+        let attributes = self.segment.attributes;
         let limit = u64::from(self.segment.limit);
         let inside = if attributes.is_expand_down() {
             offset > limit && last <= if attributes.default_32() { 0xFFFF_FFFF } else { 0xFFFF }
@@ -130,9 +130,9 @@ impl InnerStack {
 /// Reads a field of the current TSS; #TS of its selector if the TSS is too short for it.
 fn read_tss(cpu: &mut Cpu, offset: u32, size: usize) -> Result<u64, Stop> {
     let task = cpu.segment(SegmentName::Tr);
-    let usable = SegmentAttributes::from_bits(task.attributes).present();
+    let usable = task.attributes.present();
     if !usable || offset + size as u32 - 1 > task.limit {
-        let code = error_code(Selector::from_bits(task.selector));
+        let code = error_code(task.selector);
         return Err(Stop::with_code(Exception::InvalidTss, code));
     }
     cpu.read(task.base.wrapping_add(offset.into()), size, Privilege::ImplicitSupervisor)

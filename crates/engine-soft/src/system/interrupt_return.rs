@@ -4,7 +4,7 @@
 use engine::{Gpr, Segment, SegmentName};
 use iced_x86::{Code, Instruction};
 use x86::exception::Exception;
-use x86::segment::{SegmentAttributes, Selector};
+use x86::segment::Selector;
 
 use super::descriptor::{check_entry, code_segment, general_protection, not_present, paragraph};
 use super::segment_load::{drop_inner_segments, stack_segment};
@@ -50,7 +50,7 @@ fn returned_flags(cpu: &Cpu, popped: u64, size: usize) -> u64 {
 fn from_real_mode(cpu: &mut Cpu, size: usize) -> Result<(), Stop> {
     let mut stack = cpu.stack();
     let rip = stack.pop(cpu, size)?;
-    let selector = stack.pop(cpu, size)? as u16;
+    let selector = Selector::from_bits(stack.pop(cpu, size)? as u16);
     let flags = stack.pop(cpu, size)?;
     if rip > cpu.segment(SegmentName::Cs).limit.into() {
         return Err(Stop::GENERAL_PROTECTION);
@@ -132,7 +132,7 @@ pub(super) fn return_stack(
     to_long: bool,
 ) -> Result<Segment, Stop> {
     if selector.is_null() && to_long && cpl != 3 && selector.rpl() == cpl {
-        return Ok(Segment { selector: selector.into_bits(), ..super::descriptor::null_stack(cpl) });
+        return Ok(Segment { selector, ..super::descriptor::null_stack(cpl) });
     }
     if selector.is_null() {
         return Err(Stop::GENERAL_PROTECTION);
@@ -142,7 +142,7 @@ pub(super) fn return_stack(
 
 /// RSP after a return that popped a pointer of `size` bytes: what the new stack's width does not cover stays, as far as the operand goes.
 pub(super) fn set_stack_pointer(cpu: &mut Cpu, pointer: u64, size: usize) {
-    let stack = SegmentAttributes::from_bits(cpu.segment(SegmentName::Ss).attributes);
+    let stack = cpu.segment(SegmentName::Ss).attributes;
     if cpu.mode().is_64() {
         cpu.set_gpr(Gpr::Rsp, pointer);
     } else if stack.default_32() {
@@ -160,9 +160,9 @@ fn to_v86(
     flags: u64,
 ) -> Result<(), Stop> {
     let pointer = stack.pop(cpu, 4)?;
-    let mut selectors = [0u16; 5];
+    let mut selectors = [Selector::new(); 5];
     for slot in &mut selectors {
-        *slot = stack.pop(cpu, 4)? as u16;
+        *slot = Selector::from_bits(stack.pop(cpu, 4)? as u16);
     }
     if rip > 0xFFFF {
         return Err(Stop::GENERAL_PROTECTION);
@@ -173,7 +173,7 @@ fn to_v86(
         let segment = paragraph(cpu, name, selector);
         cpu.set_segment_raw(name, segment);
     }
-    let code = paragraph(cpu, SegmentName::Cs, selector.into_bits());
+    let code = paragraph(cpu, SegmentName::Cs, selector);
     cpu.set_segment_raw(SegmentName::Cs, code);
     cpu.set_gpr_part(Gpr::Rsp, 4, pointer);
     cpu.rip = rip;

@@ -11,7 +11,7 @@ use crate::stop::{Next, Stop};
 
 /// The guest's TSC as this VP sees it.
 fn time_stamp(cpu: &Cpu) -> u64 {
-    cpu.clock.now().wrapping_add(cpu.msrs.tsc_offset)
+    cpu.now().wrapping_add(cpu.msrs.tsc_offset)
 }
 
 /// RDMSR.

@@ -4,7 +4,6 @@
 use engine::{ExitReason, Gpr, PortAccess, PortDirection, SegmentName};
 use iced_x86::{Instruction, OpKind, Register};
 use x86::paging::{AccessKind, Privilege};
-use x86::segment::SegmentAttributes;
 use x86::tss::tss32;
 
 use crate::cpu::{Cpu, memory_segment, segment_of};
@@ -17,7 +16,7 @@ fn require_permission(cpu: &mut Cpu, port: u16, size: u8) -> Result<(), Stop> {
         return Ok(());
     }
     let task = cpu.segment(SegmentName::Tr);
-    let attributes = SegmentAttributes::from_bits(task.attributes);
+    let attributes = task.attributes;
     let wide = attributes.segment_type() & 8 != 0;
     let read = |cpu: &mut Cpu, offset: u32| {
         if !attributes.present() || !wide || offset + 1 > task.limit {

@@ -5,7 +5,7 @@ use engine::{Segment, SegmentName};
 use iced_x86::{Instruction, Mnemonic, OpKind};
 use x86::exception::Exception;
 use x86::paging::AccessKind;
-use x86::segment::{SegmentAttributes, Selector};
+use x86::segment::Selector;
 
 use super::descriptor::{error_code, general_protection, not_present, null_stack, paragraph};
 use crate::cpu::{Cpu, Operand, segment_of};
@@ -29,7 +29,7 @@ pub(super) fn mov(cpu: &mut Cpu, instruction: &Instruction) -> Result<Next, Stop
     }
     let selector = cpu.segment(segment_of(instruction.op_register(1))).selector;
     // A register is written whole, with zeros above; memory gets 16 bits.
-    cpu.write_operand(instruction, 0, 2, selector.into())?;
+    cpu.write_operand(instruction, 0, 2, selector.into_bits().into())?;
     Ok(Next::Sequential)
 }
 
@@ -51,7 +51,11 @@ pub(super) fn pop(cpu: &mut Cpu, instruction: &Instruction) -> Result<Next, Stop
 pub(super) fn push(cpu: &mut Cpu, instruction: &Instruction) -> Result<Next, Stop> {
     let selector = cpu.segment(segment_of(instruction.op_register(0))).selector;
     let mut stack = cpu.stack();
-    stack.push(cpu, instruction.stack_pointer_increment().unsigned_abs() as usize, selector.into())?;
+    stack.push(
+        cpu,
+        instruction.stack_pointer_increment().unsigned_abs() as usize,
+        selector.into_bits().into(),
+    )?;
     stack.commit(cpu);
     Ok(Next::Sequential)
 }
@@ -83,7 +87,7 @@ pub(super) fn far_pointer(cpu: &mut Cpu, instruction: &Instruction) -> Result<Ne
 /// #GP, #NP or #SS; nothing was changed then.
 pub(super) fn load(cpu: &mut Cpu, name: SegmentName, selector: u16) -> Result<(), Stop> {
     let segment = if cpu.is_real_mode() || cpu.is_v86() {
-        paragraph(cpu, name, selector)
+        paragraph(cpu, name, Selector::from_bits(selector))
     } else if name == SegmentName::Ss {
         let cpl = cpu.cpl();
         stack_segment(cpu, Selector::from_bits(selector), cpl, Exception::GeneralProtection)?
@@ -96,7 +100,7 @@ pub(super) fn load(cpu: &mut Cpu, name: SegmentName, selector: u16) -> Result<()
 
 fn data_segment(cpu: &mut Cpu, selector: Selector) -> Result<Segment, Stop> {
     if selector.is_null() {
-        return Ok(Segment { selector: selector.into_bits(), ..Segment::default() });
+        return Ok(Segment { selector, ..Segment::default() });
     }
     let found = cpu.descriptor(selector)?;
     let attributes = found.attributes();
@@ -125,7 +129,7 @@ pub(super) fn stack_segment(
     if selector.is_null() {
         let from_tss = fault == Exception::InvalidTss;
         return if cpu.mode().is_64() && !from_tss && cpl != 3 && selector.rpl() == cpl {
-            Ok(Segment { selector: selector.into_bits(), ..null_stack(cpl) })
+            Ok(Segment { selector, ..null_stack(cpl) })
         } else {
             Err(Stop::with_code(fault, 0))
         };
@@ -148,7 +152,7 @@ pub(super) fn drop_inner_segments(cpu: &mut Cpu) {
     let cpl = cpu.cpl();
     for name in [SegmentName::Es, SegmentName::Ds, SegmentName::Fs, SegmentName::Gs] {
         let segment = cpu.segment(name);
-        let attributes = SegmentAttributes::from_bits(segment.attributes);
+        let attributes = segment.attributes;
         if attributes.present() && !attributes.is_conforming() && attributes.dpl() < cpl {
             cpu.set_segment_raw(name, Segment::default());
         }

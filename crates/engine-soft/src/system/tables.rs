@@ -60,8 +60,8 @@ pub(super) fn store_selector(cpu: &mut Cpu, instruction: &Instruction) -> Result
     let name = if instruction.mnemonic() == Mnemonic::Str { SegmentName::Tr } else { SegmentName::Ldtr };
     let selector = cpu.segment(name).selector;
     match instruction.op0_kind() {
-        OpKind::Register => cpu.set_register(instruction.op0_register(), selector.into()),
-        _ => cpu.write_operand(instruction, 0, 2, selector.into())?,
+        OpKind::Register => cpu.set_register(instruction.op0_register(), selector.into_bits().into()),
+        _ => cpu.write_operand(instruction, 0, 2, selector.into_bits().into())?,
     }
     Ok(Next::Sequential)
 }
@@ -107,7 +107,7 @@ pub(super) fn lldt(cpu: &mut Cpu, instruction: &Instruction) -> Result<Next, Sto
     require_kernel(cpu)?;
     let selector = Selector::from_bits(cpu.read_operand(instruction, 0, 2)? as u16);
     let segment = if selector.is_null() {
-        Segment { selector: selector.into_bits(), ..Segment::default() }
+        Segment { selector, ..Segment::default() }
     } else {
         find_system(cpu, selector, |kind| kind == SystemType::Ldt)?.1
     };
@@ -130,8 +130,10 @@ pub(super) fn ltr(cpu: &mut Cpu, instruction: &Instruction) -> Result<Next, Stop
         |kind| matches!(kind, SystemType::AvailableTss | SystemType::AvailableTss16)
     };
     let (found, mut segment) = find_system(cpu, selector, available)?;
-    found.set_type(cpu, found.attributes().segment_type() | BUSY)?;
-    segment.attributes |= u16::from(BUSY);
+    if !found.set_type(cpu, found.attributes().segment_type() | BUSY)? {
+        return Err(general_protection(selector));
+    }
+    segment.attributes.set_segment_type(segment.attributes.segment_type() | BUSY);
     cpu.set_segment_raw(SegmentName::Tr, segment);
     Ok(Next::Sequential)
 }

@@ -29,13 +29,13 @@ pub(super) fn long_mode_state(cpl: u16) -> VpState {
     let segment = |attributes: u16| Segment {
         base: 0,
         limit: 0xFFFF_FFFF,
-        selector: 8 | cpl,
-        attributes: attributes | cpl << 5,
+        selector: (8 | cpl).into(),
+        attributes: (attributes | cpl << 5).into(),
     };
     state.segments = [segment(0xC093); 8];
     state.segments[SegmentName::Cs as usize] = segment(0xA09B);
     state.segments[SegmentName::Tr as usize] =
-        Segment { base: 0x8000, limit: 0x67, selector: 0x28, attributes: 0x8B };
+        Segment { base: 0x8000, limit: 0x67, selector: 0x28.into(), attributes: 0x8B.into() };
     state.control.cr0 = 0x8001_0033;
     state.control.cr3 = 0x1000;
     state.control.cr4 = 0x620 | 1 << 18;

@@ -2,9 +2,12 @@
 //! Programs for the whole processor, assembled here and run by way of the contract.
 
 mod concurrency;
+mod cross_modifying;
 mod devices;
+mod locked;
 mod machine;
 mod modes;
 mod programs;
 mod self_modifying;
 mod vector;
+mod virtual_time;

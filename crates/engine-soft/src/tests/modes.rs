@@ -94,7 +94,8 @@ fn a_start_up_program_goes_from_real_to_64_bit_mode() {
         a.hlt().unwrap();
     });
     let mut state = VpState::reset(0);
-    let code = Segment { base: REAL, limit: 0xFFFF, selector: (REAL >> 4) as u16, attributes: 0x9B };
+    let code =
+        Segment { base: REAL, limit: 0xFFFF, selector: ((REAL >> 4) as u16).into(), attributes: 0x9B.into() };
     state.segments[SegmentName::Cs as usize] = code;
     state.rip = 0;
     machine.vp.restore(&state);
@@ -128,7 +129,7 @@ pub(super) fn write_idt(machine: &mut Machine) {
     vp.set_idtr(TableRegister { base: IDT, limit: 0x1FF });
     vp.set_gdtr(TableRegister { base: GDT, limit: 31 });
     let mut code = vp.segment(SegmentName::Cs);
-    code.selector = 0x18;
+    code.selector = 0x18.into();
     vp.set_segment(SegmentName::Cs, code);
 }
 

@@ -56,7 +56,7 @@ fn flushed(lab: &mut Lab, vp: usize) -> Vec<String> {
 fn calls_are_legal_only_in_ring_0_of_protected_mode() {
     let invalid_opcode = [Deed::Resumed(Resume::Inject(Event::INVALID_OPCODE))];
     let call = |lab: &mut Lab, prepare: fn(&mut VpState)| lab.call_with(0, prepare).1;
-    let ring_3 = |state: &mut VpState| state.segments[SegmentName::Ss as usize].attributes |= 0x60;
+    let ring_3 = |state: &mut VpState| state.segments[SegmentName::Ss as usize].attributes.set_dpl(3);
     let real_mode = |state: &mut VpState| state.control.cr0 &= !1;
     assert_eq!(call(&mut lab(1), ring_3), invalid_opcode);
     assert_eq!(call(&mut lab(1), real_mode), invalid_opcode);

@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What a guest sees, played on the scripted engine. Tests name the behaviour that they prove (B02.007 and so on).
 
+mod assertions;
 mod assist;
 mod events;
 mod hypercalls;
 mod interface;
+mod monitors;
+mod ports;
 mod survival;
+mod suspension;
 mod synic;
 mod timers;
 
@@ -69,13 +73,13 @@ impl Lab {
     fn start(&mut self, vp: usize) {
         {
             let mut state = self.partition.vp(vp as u32).state();
-            state.run_state = crate::vp::state::RunState::Running;
+            state.set_run_state(crate::vp::state::RunState::Running, self.partition.reference_time());
             state.vtl(Vtl::VTL0).apic.set_up_as_firmware_does();
         }
         let mut registers = self.vps[vp].registers().save();
         registers.control.cr0 = 0x8000_0011;
         registers.control.efer = 0x500;
-        registers.segments[engine::SegmentName::Cs as usize].attributes = 0xA09B;
+        registers.segments[engine::SegmentName::Cs as usize].attributes = 0xA09B.into();
         self.vps[vp].registers().restore(&registers);
     }
 

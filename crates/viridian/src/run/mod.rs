@@ -207,8 +207,8 @@ fn load(space: &Space, vp: &mut Vp, image: &Image<'_>) -> Result<(), Refusal> {
     let segment = |register: SegmentRegister| Segment {
         base: register.base,
         limit: register.limit,
-        selector: register.selector,
-        attributes: register.attributes,
+        selector: register.selector.into(),
+        attributes: register.attributes.into(),
     };
     for name in [SegmentName::Ds, SegmentName::Es, SegmentName::Fs, SegmentName::Gs, SegmentName::Ss] {
         state.segments[name as usize] = segment(data);

@@ -131,6 +131,8 @@ fn as_json(saved: &SavedState) -> saved_state::Result<serde_json::Value> {
         "files": files,
         "container": container_name(saved.container()),
         "pending_log_entries": saved.container().pending_log_entries(),
+        "missing_bytes": saved.container().missing_bytes().max(saved.memory().missing_bytes()),
+        "missing_blocks": saved.memory().census().missing,
         "version": dotted(saved.version()),
         "type": kind(saved)?,
         "vendor": saved.partition().vendor().to_string(),

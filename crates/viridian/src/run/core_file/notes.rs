@@ -54,7 +54,7 @@ fn user_registers(state: &VpState) -> [u64; 27] {
     use SegmentName::*;
     let gpr = |register: Gpr| state.gprs[register as usize];
     let segment = |name: SegmentName| state.segments[name as usize];
-    let selector = |name: SegmentName| u64::from(segment(name).selector);
+    let selector = |name: SegmentName| u64::from(segment(name).selector.into_bits());
     let no_system_call = u64::MAX;
     [
         gpr(R15),

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The caller as the parser sees it: its registers, and its memory.
+
+use engine::{EngineVp, Gpr, MemoryAccess, MemoryAccessKind, MemoryExitCause, SegmentName};
+use hypercall::{CallerMode, GuestMemory, Register, Registers};
+use memory::{AccessError, AccessErrorCause, PAGE_SHIFT, Rights, Space, ViewId};
+use tlfs::hypercall::InputValue;
+use x86::control::{Cr0, Efer};
+
+/// The calling VP's registers.
+pub(super) struct CallRegisters<'a>(pub(super) &'a mut dyn EngineVp);
+
+impl CallRegisters<'_> {
+    pub(super) fn control_word(&self) -> InputValue {
+        let half = |register| self.general(register) & u64::from(u32::MAX);
+        InputValue::from_bits(match self.mode() {
+            CallerMode::Bits64 => self.general(Register::Rcx),
+            _ => half(Register::Rdx) << 32 | half(Register::Rax),
+        })
+    }
+}
+
+const fn gpr(register: Register) -> Gpr {
+    match register {
+        Register::Rax => Gpr::Rax,
+        Register::Rcx => Gpr::Rcx,
+        Register::Rdx => Gpr::Rdx,
+        Register::Rbx => Gpr::Rbx,
+        Register::Rsi => Gpr::Rsi,
+        Register::Rdi => Gpr::Rdi,
+        Register::R8 => Gpr::R8,
+    }
+}
+
+impl Registers for CallRegisters<'_> {
+    fn mode(&self) -> CallerMode {
+        let control = self.0.control();
+        let attributes = self.0.segment(SegmentName::Cs).attributes;
+        CallerMode::of(Cr0::from_bits(control.cr0), Efer::from_bits(control.efer), attributes, self.0.cpl())
+    }
+
+    fn general(&self, register: Register) -> u64 {
+        self.0.gpr(gpr(register))
+    }
+
+    fn set_general(&mut self, register: Register, value: u64) {
+        self.0.set_gpr(gpr(register), value);
+    }
+
+    fn xmm(&self, index: usize) -> u128 {
+        self.0.xmm(index as u8)
+    }
+
+    fn set_xmm(&mut self, index: usize, value: u128) {
+        self.0.set_xmm(index as u8, value);
+    }
+}
+
+/// Guest memory as the calling VP sees it.
+pub(super) struct CallMemory<'a> {
+    pub(super) space: &'a Space,
+    pub(super) view: ViewId,
+}
+
+/// The memory intercept that a failed access to a parameter is.
+fn intercept(error: AccessError, kind: MemoryAccessKind) -> MemoryAccess {
+    let cause = match error.cause {
+        AccessErrorCause::Unmapped => MemoryExitCause::Unmapped,
+        AccessErrorCause::Denied { have, .. } => MemoryExitCause::Rights(have),
+        AccessErrorCause::HostFault => MemoryExitCause::HostFault,
+    };
+    MemoryAccess { gpa: error.gpa, gva: None, size: 8, kind, cause, page_walk: false, user: false }
+}
+
+impl GuestMemory for CallMemory<'_> {
+    type Intercept = MemoryAccess;
+
+    fn read(&mut self, gpa: u64, bytes: &mut [u8]) -> Result<(), MemoryAccess> {
+        let read = self.space.read(self.view, gpa, bytes, Rights::READ);
+        read.map_err(|error| intercept(error, MemoryAccessKind::Read))
+    }
+
+    fn lock_output(&mut self, gpa: u64, _length: usize) -> Result<(), MemoryAccess> {
+        let cause = match self.space.resolve(self.view, gpa >> PAGE_SHIFT) {
+            Some(page) if page.rights.contains(Rights::WRITE) => return Ok(()),
+            Some(page) => AccessErrorCause::Denied { have: page.rights, need: Rights::WRITE },
+            None => AccessErrorCause::Unmapped,
+        };
+        Err(intercept(AccessError { gpa, cause }, MemoryAccessKind::Write(0)))
+    }
+
+    fn write(&mut self, gpa: u64, bytes: &[u8]) -> Result<(), MemoryAccess> {
+        let written = self.space.write(self.view, gpa, bytes, Rights::WRITE);
+        written.map_err(|error| intercept(error, MemoryAccessKind::Write(0)))
+    }
+}
