@@ -139,7 +139,7 @@ fn boots(repository: &Path, options: &Options) -> Outcome {
     }
     for boot in 1..=options.boots {
         let begun = Instant::now();
-        let mut command = Command::new(repository.join("target/release/viridian"));
+        let mut command = Command::new(crate::machine::target(repository).join("release/viridian"));
         let ended = match command.args(["run", "debian"]).stdin(Stdio::null()).output() {
             Ok(ended) => ended,
             Err(error) => return Outcome::Failed(error.to_string()),
@@ -208,7 +208,7 @@ fn several_processors(repository: &Path, _: &Options) -> Outcome {
 
 /// The host's processor judges the software processor at length.
 fn oracle(repository: &Path, _: &Options) -> Outcome {
-    let everything = ["integer", "compatibility", "programs", "vector"].map(str::to_owned);
+    let everything = ["integer", "compatibility", "programs", "vector", "avx"].map(str::to_owned);
     match crate::oracle::run(repository, &everything) {
         Ok(()) => Outcome::Passed,
         Err(error) => Outcome::Failed(error.to_string()),
