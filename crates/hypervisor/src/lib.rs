@@ -21,6 +21,7 @@ mod intercept;
 pub mod local_apic;
 mod msr;
 mod overlay;
+mod page_rights;
 mod partition;
 mod port;
 mod processor;

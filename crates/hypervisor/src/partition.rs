@@ -40,7 +40,7 @@ pub const MAX_VPS: u32 = 1024;
 /// What a partition is made of.
 #[derive(Clone)]
 pub struct PartitionConfig {
-    /// Number of VPs, 1 to [`MAX_VPS`]; more than 255 need `x2apic`.
+    /// Number of VPs, 0 to [`MAX_VPS`]; more than 255 need `x2apic`.
     pub vp_count: u32,
     /// What the guest is offered of the hypervisor interface.
     pub enlightenments: Enlightenments,
@@ -102,7 +102,7 @@ pub trait InterruptController: Send + Sync {
 #[derive(Debug, thiserror::Error)]
 pub enum CreateError {
     /// The number of VPs.
-    #[error("a partition has 1 to {MAX_VPS} virtual processors (255 without x2APIC), not {0}")]
+    #[error("a partition has up to {MAX_VPS} virtual processors (255 without x2APIC), not {0}")]
     VpCount(u32),
     /// The engine refused.
     #[error(transparent)]
@@ -186,7 +186,7 @@ impl Partition {
         config: PartitionConfig,
     ) -> Result<(Arc<Self>, Vec<Vp>), CreateError> {
         let most = if config.x2apic { MAX_VPS } else { 255 };
-        if !(1..=most).contains(&config.vp_count) {
+        if config.vp_count > most {
             return Err(CreateError::VpCount(config.vp_count));
         }
         let group = engine.create_group(space)?;

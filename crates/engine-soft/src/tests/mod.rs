@@ -9,6 +9,7 @@ mod locked;
 mod machine;
 mod modes;
 mod programs;
+mod rights;
 mod self_modifying;
 mod vector;
 mod virtual_time;

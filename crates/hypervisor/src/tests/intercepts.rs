@@ -127,7 +127,7 @@ fn installation_is_checked() {
     assert_eq!(status, HvStatus::OPERATION_DENIED);
 }
 
-/// B06.003, B06.004, B08.018, B08.002: CPUID with an intercept suspends the VP before the instruction; the parent answers, and lets it go on.
+/// B06.003, B06.004, B07.005, B08.018, B08.002: CPUID with an intercept suspends the VP before the instruction; the parent answers, and lets it go on.
 #[test]
 fn a_parent_answers_cpuid() {
     let mut child = Child::new();
@@ -264,7 +264,7 @@ fn access(gpa: u64, kind: MemoryAccessKind, cause: MemoryExitCause) -> ExitReaso
     })
 }
 
-/// B05.004, B05.007, B08.011, B08.012: memory that is not there and memory that is protected, told apart; the VP waits.
+/// B05.004, B05.007: memory that is not there and memory that is protected, told apart; the VP waits.
 #[test]
 fn memory_is_the_parents() {
     let mut child = Child::new();

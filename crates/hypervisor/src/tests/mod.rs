@@ -10,6 +10,7 @@ mod interface;
 mod monitors;
 mod ports;
 mod registers;
+mod rules;
 mod services;
 mod survival;
 mod suspension;

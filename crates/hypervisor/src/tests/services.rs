@@ -174,8 +174,11 @@ fn debug_data_takes_the_link() {
     }
 }
 
+/// Device, data, vector, whether to all, and the VPs.
+type Retargeted = (u64, u32, u8, bool, Vec<u32>);
+
 #[derive(Default)]
-struct Devices(Mutex<Vec<(u64, u32, u8, bool, Vec<u32>)>>);
+struct Devices(Mutex<Vec<Retargeted>>);
 
 impl DeviceInterrupts for Devices {
     fn retarget(

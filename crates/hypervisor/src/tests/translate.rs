@@ -32,10 +32,10 @@ fn set_entry(lab: &Lab, level: u64, index: u64, value: u64) {
 fn lab() -> Lab {
     let mut lab = Lab::new(2);
     for level in 0..3 {
-        set_entry(&lab, level, 0, TABLES + 0x1000 * (level + 1) | FULL);
+        set_entry(&lab, level, 0, (TABLES + 0x1000 * (level + 1)) | FULL);
     }
     for page in 0..512 {
-        set_entry(&lab, 3, page, page << 12 | FULL);
+        set_entry(&lab, 3, page, (page << 12) | FULL);
     }
     let registers = lab.vps[0].registers();
     let mut control = registers.control();

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! `--reboot`: everything as after power-on, but for time, the clock's memory, and the guest's files, which are loaded again.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use hypervisor::{Partition, Vp};
@@ -28,7 +29,8 @@ pub(crate) fn boot(
     let space = partition.space();
     map_memory(space, layout)?;
     space.write(VIEW, acpi.address(), acpi.bytes(), Rights::NONE)?;
-    let mut written = vec![acpi.address()..acpi.address() + acpi.bytes().len() as u64];
+    let tables = acpi.address()..acpi.address() + acpi.bytes().len() as u64;
+    let mut written: Vec<Range<u64>> = Vec::from([tables]);
     guest.load(&memory_map(layout)?, acpi.rsdp(), |image| {
         let ranges =
             image.segments.iter().map(|segment| segment.gpa..segment.gpa + segment.bytes.len() as u64);
