@@ -69,6 +69,25 @@ fn phases_are_counted_apart() {
     assert_eq!(sum.calls().find(|(code, _)| code.0 == 8).unwrap().1.cost, 21);
 }
 
+/// Whoever asks is told, also while the VP sleeps.
+#[test]
+fn a_vp_tells_what_it_has_counted() {
+    let mut lab = lab(Tracing::counting());
+    let (reply, answers) = std::sync::mpsc::channel();
+    for vp in lab.partition.vps() {
+        vp.ask_for_statistics(reply.clone());
+    }
+    assert!(answers.try_recv().is_err(), "nobody runs");
+    lab.pass(1);
+    let (vp, parts) = answers.try_recv().unwrap();
+    assert_eq!((vp, parts.len()), (1, 1));
+    lab.pass(1);
+    assert!(answers.try_recv().is_err(), "one answer is enough");
+    lab.pass(0);
+    let (vp, parts) = answers.try_recv().unwrap();
+    assert_eq!((vp, parts[0].statistics.exits(ExitKind::Msr)), (0, 2));
+}
+
 #[test]
 fn a_sink_gets_every_event() {
     let sink = Arc::new(Everything::default());

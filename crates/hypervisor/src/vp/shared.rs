@@ -2,12 +2,14 @@
 //! The part of a VP that everyone may reach: its shared state, its mailbox, and the way to get its attention.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use engine::Kick;
 
 use super::state::VpState;
 use crate::sync::lock;
+use crate::trace::PhaseStatistics;
 
 /// Called to wake a thread that sleeps because [`super::VpExit::Idle`] told it to. It must not block. Waking a thread that does not
 /// sleep must make its next sleep end at once, as [`std::thread::Thread::unpark`] does.
@@ -38,6 +40,9 @@ pub struct VpShared {
     place: AtomicU8,
     /// The host wants the current or next run to end.
     stop: AtomicBool,
+    /// Somebody wants to know what the VP has counted.
+    asked: AtomicBool,
+    asker: Mutex<Option<Sender<(u32, Vec<PhaseStatistics>)>>>,
     waker: Mutex<Option<Waker>>,
 }
 
@@ -51,6 +56,8 @@ impl VpShared {
             attention: AtomicBool::new(true),
             place: AtomicU8::new(Place::Out as u8),
             stop: AtomicBool::new(false),
+            asked: AtomicBool::new(false),
+            asker: Mutex::new(None),
             waker: Mutex::new(None),
         }
     }
@@ -80,6 +87,20 @@ impl VpShared {
 
     pub(crate) fn take_stop(&self) -> bool {
         self.stop.load(Ordering::Relaxed) && self.stop.swap(false, Ordering::SeqCst)
+    }
+
+    /// Has the VP tell `reply` its index and what it has counted ([`super::Vp::statistics_by_phase`]), as soon as somebody runs it. Of two
+    /// that ask at once, the first may get no answer.
+    pub fn ask_for_statistics(&self, reply: Sender<(u32, Vec<PhaseStatistics>)>) {
+        *lock(&self.asker) = Some(reply);
+        self.asked.store(true, Ordering::SeqCst);
+        self.notify();
+    }
+
+    /// Who wants to know what the VP has counted.
+    pub(crate) fn take_asker(&self) -> Option<Sender<(u32, Vec<PhaseStatistics>)>> {
+        let asked = self.asked.load(Ordering::Relaxed) && self.asked.swap(false, Ordering::SeqCst);
+        if asked { lock(&self.asker).take() } else { None }
     }
 
     /// The shared state. Whoever changes something that the VP has to look at calls [`VpShared::notify`] after unlocking.
