@@ -103,6 +103,13 @@ pub(crate) fn statistics(vps: &[Vp], ticks: u64, frequency: u64) {
     tell!("{}", sum.to_string().trim_end());
 }
 
+/// Says that a trace has holes.
+pub(crate) fn lost_events(count: u64) {
+    if count != 0 {
+        say(&format!("the trace lacks {count} events that its file could not take in time"));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::harmless;
