@@ -69,12 +69,4 @@ fn main() {
     }
     println!("a call with tracing off: {least_off:.1} ns, scripted engine included");
     println!("counting adds {:.1} ns", least_on - least_off);
-    let begun = Instant::now();
-    for _ in 0..1_000_000 {
-        std::hint::black_box(engine::host_tsc());
-    }
-    println!(
-        "of that two readings of the host's time: {:.1} ns",
-        2.0 * begun.elapsed().as_nanos() as f64 / 1e6
-    );
 }
