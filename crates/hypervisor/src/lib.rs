@@ -45,4 +45,4 @@ pub use port::{GuestTarget, MonitorPort, MonitorTrigger, Port, PortError, PortHa
 pub use reference_time::ReferenceTime;
 pub use synic::SintIndex;
 pub use trace::{CallCount, ExitKind, MsrCount, PhaseStatistics, Statistics, TraceEvent, TraceSink, Tracing};
-pub use vp::{Vp, VpExit, VpShared, Waker};
+pub use vp::{StatisticsReply, Vp, VpExit, VpShared, Waker};

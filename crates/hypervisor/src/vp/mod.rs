@@ -24,7 +24,7 @@ use crate::trace::{PhaseStatistics, Statistics, TraceEvent, Tracer, Tracing};
 use state::{RunState, VTL_COUNT};
 
 pub use exit::VpExit;
-pub use shared::{VpShared, Waker};
+pub use shared::{StatisticsReply, VpShared, Waker};
 
 /// Where the overlay pages of one VTL of a VP lie.
 #[derive(Debug)]

@@ -15,6 +15,9 @@ use crate::trace::PhaseStatistics;
 /// sleep must make its next sleep end at once, as [`std::thread::Thread::unpark`] does.
 pub type Waker = Box<dyn Fn() + Send + Sync>;
 
+/// Takes a VP's index and what it has counted.
+pub type StatisticsReply = Sender<(u32, Vec<PhaseStatistics>)>;
+
 /// Where the holder of the run token is.
 #[repr(u8)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +45,7 @@ pub struct VpShared {
     stop: AtomicBool,
     /// Somebody wants to know what the VP has counted.
     asked: AtomicBool,
-    asker: Mutex<Option<Sender<(u32, Vec<PhaseStatistics>)>>>,
+    asker: Mutex<Option<StatisticsReply>>,
     waker: Mutex<Option<Waker>>,
 }
 
@@ -91,14 +94,14 @@ impl VpShared {
 
     /// Has the VP tell `reply` its index and what it has counted ([`super::Vp::statistics_by_phase`]), as soon as somebody runs it. Of two
     /// that ask at once, the first may get no answer.
-    pub fn ask_for_statistics(&self, reply: Sender<(u32, Vec<PhaseStatistics>)>) {
+    pub fn ask_for_statistics(&self, reply: StatisticsReply) {
         *lock(&self.asker) = Some(reply);
         self.asked.store(true, Ordering::SeqCst);
         self.notify();
     }
 
     /// Who wants to know what the VP has counted.
-    pub(crate) fn take_asker(&self) -> Option<Sender<(u32, Vec<PhaseStatistics>)>> {
+    pub(crate) fn take_asker(&self) -> Option<StatisticsReply> {
         let asked = self.asked.load(Ordering::Relaxed) && self.asked.swap(false, Ordering::SeqCst);
         if asked { lock(&self.asker).take() } else { None }
     }
