@@ -41,7 +41,7 @@ impl World {
             8..=10 => self.call(vp, source),
             11 => self.touch(vp, source),
             12 | 13 => {
-                let gpa = u64::from(source.u16()) % MEMORY & !7;
+                let gpa = (u64::from(source.u16()) % MEMORY) & !7;
                 let _ = self.space.write_value::<8>(ViewId(0), gpa, source.value(), Rights::WRITE);
             }
             14 => self.play(vp, ExitReason::WriteTaskPriority(source.below(16))),

@@ -77,7 +77,7 @@ impl World {
             self.vps[vp].registers().restore(&registers);
         }
         self.play(0, ExitReason::WriteMsr { number: msr::GUEST_OS_ID, value: 1 << 63 });
-        self.play(0, ExitReason::WriteMsr { number: msr::HYPERCALL, value: 7 * PAGE_SIZE | 1 });
+        self.play(0, ExitReason::WriteMsr { number: msr::HYPERCALL, value: (7 * PAGE_SIZE) | 1 });
         for vp in 0..VPS {
             let page = (9 + 2 * vp as u64) * PAGE_SIZE;
             let sint = 0x53 + 0x10 * vp as u64;
