@@ -417,4 +417,16 @@ impl VtlState {
     pub(crate) fn deadline(&self, tsc_offset: u64) -> Option<u64> {
         [self.apic.deadline(tsc_offset), self.timers_due, self.retry_due].into_iter().flatten().min()
     }
+
+    /// Panics if what is kept here contradicts itself.
+    #[cfg(any(test, feature = "fuzz"))]
+    pub(crate) fn check(&mut self) {
+        self.settle_eoi_assist();
+        assert!(!self.eoi_assist.is_armed() || self.apic.serving().is_some(), "an assist for no interrupt");
+        for timer in &self.timers {
+            assert!(timer.due().is_none() || timer.count() != 0, "{timer:?} has no time");
+        }
+        let waiting = self.synic.check();
+        assert_eq!(waiting, self.timer_messages, "timers whose messages wait");
+    }
 }
