@@ -18,7 +18,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use engine::{Engine, Segment, SegmentName, TableRegister};
 use engine_soft::SoftEngine;
-use engine_soft::model::Model;
+use engine_soft::model::{Model, ModelName, Vendor};
 use hypervisor::{Enlightenment, Partition, PartitionConfig, Vp};
 use loader::{EntryState, Image, MemoryMap, MemoryRange, RangeKind, SegmentRegister};
 use machine::acpi::{AcpiConfig, AcpiTables};
@@ -29,7 +29,7 @@ use machine::{Pc, PcConfig};
 use memory::{MemoryObject, Rights, Space, ViewId};
 use vmbus::VmbusHost;
 
-use crate::options::{EngineName, RunOptions};
+use crate::options::{CpuModel, CpuVendor, EngineName, RunOptions};
 use crate::refusal::Refusal;
 use crate::status::Status;
 use core_file::CoreFile;
@@ -49,7 +49,7 @@ pub(crate) fn run(options: &RunOptions) -> Result<Status, Refusal> {
     let core = verdict.core.as_deref().map(CoreFile::new).transpose()?;
     let guest = Guest::from_options(options)?;
     let layout = MemoryLayout::new(options.memory)?;
-    let (engine, address_bits) = make_engine(options.engine)?;
+    let (engine, address_bits) = make_engine(options)?;
     let space = Space::new(address_bits);
 
     let config = PartitionConfig {
@@ -138,10 +138,20 @@ fn start(
         .collect()
 }
 
-fn make_engine(name: EngineName) -> Result<(Arc<dyn Engine>, u32), Refusal> {
-    match name {
+fn make_engine(options: &RunOptions) -> Result<(Arc<dyn Engine>, u32), Refusal> {
+    let model = Model::named(match options.cpu {
+        CpuModel::Host => ModelName::Host,
+        CpuModel::X86_64V2 => ModelName::X86_64V2,
+        CpuModel::X86_64V3 => ModelName::X86_64V3,
+    })?;
+    let model = match options.cpu_vendor {
+        None => model,
+        Some(CpuVendor::Intel) => model.by_vendor(Vendor::Intel),
+        Some(CpuVendor::Amd) => model.by_vendor(Vendor::Amd),
+    };
+    match options.engine {
         EngineName::Auto | EngineName::Soft => {
-            let engine: Arc<dyn Engine> = Arc::new(SoftEngine::new(Model::x86_64_v2()?));
+            let engine: Arc<dyn Engine> = Arc::new(SoftEngine::new(model));
             // CPUID 0x80000008 EAX 7:0 is the width of physical addresses.
             let bits = engine.cpuid(0x8000_0008, 0).eax & 0xFF;
             Ok((engine, bits))
