@@ -17,6 +17,7 @@ use crate::local_apic::{
 use crate::reference_time::ReferenceTime;
 use crate::synic::{Buffer, Delivered, InvalidSynicState, Message, SintIndex, SintInterrupt, Synic};
 use crate::synthetic_timer::SyntheticTimer;
+use crate::trace::SharedCounts;
 use crate::unhalted_timer::{Raises, UnhaltedTimer};
 use crate::virtual_interrupt::Assertions;
 
@@ -226,6 +227,11 @@ impl VtlState {
         let accepted = self.apic.request(vector, level_triggered, auto_eoi);
         self.settle_eoi_assist();
         accepted
+    }
+
+    /// What has been counted here since creation.
+    pub(crate) fn counts(&self) -> SharedCounts {
+        SharedCounts { synic: self.synic.counts(), eoi_assists: self.eoi_assist.used() }
     }
 
     /// Brings the local APIC up to date with what the guest did to the EOI assist bit, and takes the assist back if something now waits for
