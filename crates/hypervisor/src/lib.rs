@@ -16,6 +16,9 @@ mod crash;
 mod enlightenment;
 mod eoi_assist;
 mod flush;
+#[cfg(any(test, feature = "fuzz"))]
+#[doc(hidden)]
+pub mod fuzz;
 mod hypercall_page;
 mod intercept;
 pub mod local_apic;
@@ -50,6 +53,6 @@ pub use port::{GuestTarget, MonitorPort, MonitorTrigger, Port, PortError, PortHa
 pub use reference_time::ReferenceTime;
 pub use register::register_refusal;
 pub use synic::SintIndex;
-pub use trace::{ExitKind, Statistics, TraceEvent};
+pub use trace::{CallCount, ExitKind, MsrCount, PhaseStatistics, Statistics, TraceEvent, TraceSink, Tracing};
 pub use translate::{Translation, TranslationFlags};
-pub use vp::{Vp, VpExit, VpShared, Waker};
+pub use vp::{StatisticsReply, Vp, VpExit, VpShared, Waker};

@@ -30,6 +30,7 @@ use crate::reference_tsc_page::ReferenceTscPage;
 use crate::suspension::Suspension;
 use crate::sync::lock;
 use crate::synic::{SintIndex, Synic};
+use crate::trace::{Phases, Tracing};
 use crate::vp::state::{RunState, VTL_COUNT, VpState, VtlState};
 use crate::vp::{Vp, VpOverlays, VpShared};
 use x86::apic::DeliveryMode;
@@ -48,8 +49,8 @@ pub struct PartitionConfig {
     pub x2apic: bool,
     /// Input clock of the local APICs' timers, in Hz.
     pub apic_frequency: u64,
-    /// Whether VPs count what happens ([`crate::Statistics`]).
-    pub statistics: bool,
+    /// What is done with what happens on VPs.
+    pub tracing: Tracing,
     /// A host program's own MSRs.
     pub msr_handler: Option<Arc<dyn MsrHandler>>,
     /// The host's end of the debug transport, for a guest that is offered [`crate::Enlightenment::Debugging`].
@@ -69,7 +70,7 @@ impl Default for PartitionConfig {
             x2apic: true,
             // What Hyper-V's virtual machines have.
             apic_frequency: 200_000_000,
-            statistics: false,
+            tracing: Tracing::default(),
             msr_handler: None,
             debug_link: None,
             device_interrupts: None,
@@ -130,6 +131,7 @@ pub struct Partition {
     pub(crate) crash: CrashRegisters,
     ports: Ports,
     monitors: Monitors,
+    pub(crate) phases: Phases,
     suspension: Suspension,
     intercepts: Intercepts,
     /// VPs whose translations must not be flushed now.
@@ -228,6 +230,7 @@ impl Partition {
             crash: CrashRegisters::default(),
             ports: Ports::default(),
             monitors: Monitors::new(),
+            phases: Phases::default(),
             suspension: Suspension::default(),
             intercepts: Intercepts::new(config.parent),
             flush_inhibits: AtomicU32::new(0),
@@ -240,7 +243,7 @@ impl Partition {
             interrupt_controller: OnceLock::new(),
         });
         let vps = owned.into_iter().zip(0..).map(|((engine_vp, overlays), index)| {
-            Vp::new(Arc::clone(&partition), index, engine_vp, overlays, config.statistics)
+            Vp::new(Arc::clone(&partition), index, engine_vp, overlays, &config.tracing)
         });
         let vps = vps.collect();
         Ok((partition, vps))
@@ -306,6 +309,12 @@ impl Partition {
     #[must_use]
     pub fn apic_frequency(&self) -> u64 {
         self.apic_frequency
+    }
+
+    /// From now on counts belong to this phase, numbered by whoever counts; the first is 0, and a phase may come again. What is under
+    /// way on a VP counts to the phase in which it is done.
+    pub fn begin_phase(&self, phase: usize) {
+        self.phases.begin(phase, self.vps.iter().map(|vp| vp.state().vtl(Vtl::VTL0).counts()));
     }
 
     pub(crate) fn ports(&self) -> &Ports {

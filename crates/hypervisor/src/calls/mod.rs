@@ -55,6 +55,7 @@ impl Condition {
 impl Vp {
     /// VMCALL or VMMCALL.
     pub(crate) fn hypercall(&mut self) -> Option<VpExit> {
+        let began = self.host_time();
         let offer = self.partition.offer();
         if !offer.is_present() || !self.partition.vtl(self.active_vtl).hypercall_page.is_enabled() {
             self.fault(Event::INVALID_OPCODE);
@@ -131,7 +132,8 @@ impl Vp {
                 return None;
             }
         };
-        self.trace(TraceEvent::Hypercall(control.call_code(), result.status()));
+        let cost = self.host_time().saturating_sub(began);
+        self.trace(TraceEvent::Hypercall { code: control.call_code(), status: result.status(), cost });
         spin_wait.then_some(VpExit::SpinWait)
     }
 

@@ -36,7 +36,7 @@ impl Child {
             vp_count,
             enlightenments,
             parent: Some(parent),
-            statistics: true,
+            tracing: crate::Tracing::counting(),
             ..Default::default()
         };
         Self { lab: Lab::configured(config), listener }
@@ -390,8 +390,11 @@ fn a_parent_may_answer_at_once() {
     }
     let quick = Arc::new(Quick(Mutex::new(None)));
     let parent: Arc<dyn Parent> = quick.clone();
-    let mut lab =
-        Lab::configured(PartitionConfig { parent: Some(parent), statistics: true, ..Default::default() });
+    let mut lab = Lab::configured(PartitionConfig {
+        parent: Some(parent),
+        tracing: crate::Tracing::counting(),
+        ..Default::default()
+    });
     *quick.0.lock().unwrap() = Some(Arc::downgrade(&lab.partition));
     lab.partition.install_intercept(execute(), InterceptType::X64_CPUID, 1);
     let deeds = lab.play(0, ExitReason::Cpuid { leaf: 1, subleaf: 0 });

@@ -15,7 +15,7 @@ const INPUT: u64 = 0x8000;
 const OUTPUT: u64 = 0x9000;
 
 fn lab_with(config: PartitionConfig) -> Lab {
-    let mut lab = Lab::configured(PartitionConfig { statistics: true, ..config });
+    let mut lab = Lab::configured(PartitionConfig { tracing: crate::Tracing::counting(), ..config });
     lab.enable_hypercalls(0x5000);
     lab
 }

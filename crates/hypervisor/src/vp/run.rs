@@ -100,6 +100,7 @@ impl Vp {
             }
             ExitReason::Cpuid { leaf, subleaf } => {
                 self.trace(TraceEvent::Exit(ExitKind::Cpuid));
+                self.trace(TraceEvent::Cpuid(leaf));
                 self.cpuid(leaf, subleaf);
                 None
             }

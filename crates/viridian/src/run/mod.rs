@@ -7,10 +7,12 @@ pub(crate) mod debug_link;
 mod ending;
 mod expect;
 mod guest;
+mod profile;
 mod rebooting;
 mod report;
 mod request;
 mod thread;
+mod trace_file;
 mod wiring;
 mod zeroed;
 
@@ -21,7 +23,9 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use engine::{Engine, Segment, SegmentName, TableRegister};
 use engine_soft::SoftEngine;
 use engine_soft::model::{Model, ModelName, Vendor};
-use hypervisor::{DebugLink, Enlightenment, Enlightenments, Partition, PartitionConfig, Vp};
+use hypervisor::{
+    DebugLink, Enlightenment, Enlightenments, Partition, PartitionConfig, TraceSink, Tracing, Vp,
+};
 use loader::{EntryState, Image, MemoryMap, MemoryRange, RangeKind, SegmentRegister};
 use machine::acpi::{AcpiConfig, AcpiTables};
 use machine::console::{Console, ConsoleEvent};
@@ -31,7 +35,7 @@ use machine::{Pc, PcConfig};
 use memory::{MemoryObject, Rights, Space, ViewId};
 use vmbus::VmbusHost;
 
-use crate::options::{CpuModel, CpuVendor, EngineName, RunOptions};
+use crate::options::{CpuModel, CpuVendor, EngineName, ProfileOptions, RunOptions};
 use crate::refusal::Refusal;
 use crate::status::Status;
 use core_file::CoreFile;
@@ -39,8 +43,10 @@ use crowd::Crowd;
 use debug_link::UdpLink;
 use ending::{End, Ending};
 use guest::Guest;
+use profile::Profile;
 use rebooting::Resettable;
 use thread::VpThread;
+use trace_file::TraceFile;
 use wiring::{SelfConnections, ToMachine, ToProcessors};
 
 /// The view that a guest without VTLs has.
@@ -56,11 +62,13 @@ pub(crate) fn run(options: &RunOptions) -> Result<Status, Refusal> {
     let space = Space::new(address_bits);
 
     let (enlightenments, debug_link) = debugging(options)?;
+    let trace =
+        options.profile.trace.as_deref().map(|path| TraceFile::create(path, options.cpus)).transpose()?;
     let config = PartitionConfig {
         vp_count: options.cpus,
         enlightenments,
         debug_link,
-        statistics: options.stats,
+        tracing: tracing(&options.profile, trace.as_ref()),
         ..PartitionConfig::default()
     };
     // VMBus talks by messages and events.
@@ -84,8 +92,16 @@ pub(crate) fn run(options: &RunOptions) -> Result<Status, Refusal> {
     let started = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as i128);
     let connections = Arc::new(SelfConnections::new(Arc::clone(&partition)));
     let output = match &verdict.expect {
-        Some(text) => expect::watch(console.output(), text, &ending),
+        Some(text) => {
+            let ending = Arc::clone(&ending);
+            expect::watch(console.output(), text, move || ending.end(End::Expected))
+        }
         None => console.output(),
+    };
+    let profile = Profile::new(&options.profile, &partition);
+    let output = match &profile {
+        Some(profile) => profile.watch(&options.profile, output),
+        None => output,
     };
     let config = PcConfig::new(layout, options.cpus)
         .clock_start_ns(started)
@@ -98,7 +114,7 @@ pub(crate) fn run(options: &RunOptions) -> Result<Status, Refusal> {
         partition: Arc::downgrade(&partition),
         time,
     }));
-    listen(&mut console, &pc, &partition, time, &ending)?;
+    listen(&mut console, &pc, &partition, time, &ending, profile.as_ref())?;
 
     request::listen(&ending)?;
     let limit = verdict.timeout.map(|time| (Instant::now() + time, time));
@@ -115,11 +131,20 @@ pub(crate) fn run(options: &RunOptions) -> Result<Status, Refusal> {
         around.reset(&mut vps, &mut vmbus)?;
         rebooting::boot(guest, &layout, &acpi, &partition, &mut vps)?;
         ending.begin_again();
+        if let Some(profile) = &profile {
+            profile.begin_again();
+        }
     };
     // The terminal is the user's again before anything is said.
     drop(console);
-    if options.stats {
+    if options.profile.stats {
         report::statistics(&vps, partition.clock().now(), partition.clock().frequency());
+    }
+    if let Some(profile) = &profile {
+        profile.tell_at_end(&vps)?;
+    }
+    if let Some(trace) = &trace {
+        report::lost_events(trace.finish()?);
     }
     let status = report::end(&end, verdict.expect.as_deref());
     if let Some(core) = core.filter(|_| end.leaves_core(verdict.expect.is_some())) {
@@ -142,6 +167,15 @@ fn debugging(options: &RunOptions) -> Result<(Enlightenments, Option<Arc<dyn Deb
         UdpLink::connect(debugger).map_err(|source| Refusal::DebugLink { address: debugger, source })?;
     let offered = options.hv.with(Enlightenment::Debugging).with(Enlightenment::GuestDebugging);
     Ok((offered, Some(Arc::new(link))))
+}
+
+/// What is done with what happens on VPs.
+fn tracing(options: &ProfileOptions, trace: Option<&Arc<TraceFile>>) -> Tracing {
+    Tracing {
+        count: options.stats || options.profile.is_some(),
+        host_time: Some(engine::host_tsc),
+        sink: trace.map(|trace| Arc::clone(trace) as Arc<dyn TraceSink>),
+    }
 }
 
 /// Gives each VP a thread.
@@ -250,9 +284,11 @@ fn listen(
     partition: &Arc<Partition>,
     time: TscClock,
     ending: &Arc<Ending>,
+    profile: Option<&Arc<Profile>>,
 ) -> Result<(), Refusal> {
     let (pc, partition, ending): (Weak<Pc>, _, _) =
         (Arc::downgrade(pc), Arc::downgrade(partition), Arc::downgrade(ending));
+    let profile = profile.map(Arc::downgrade);
     console.listen(move |event| match event {
         ConsoleEvent::Input | ConsoleEvent::EndOfInput => {
             if let (Some(pc), Some(partition)) = (pc.upgrade(), partition.upgrade()) {
@@ -264,6 +300,11 @@ fn listen(
                 ending.end(End::Quit);
             }
         }
+        ConsoleEvent::Report => match profile.as_ref().map(Weak::upgrade) {
+            Some(Some(profile)) => profile.tell_now(),
+            Some(None) => {}
+            None => tell!("viridian: nothing is counted; start with --profile"),
+        },
         ConsoleEvent::OutputClosed => {}
     })?;
     Ok(())
