@@ -226,7 +226,7 @@ fn sets_are_atomic() {
                 }
             })
         });
-        writers.map(|writer| writer.join().unwrap());
+        writers.into_iter().for_each(|writer| writer.join().unwrap());
         partition.vp(0).stop();
         runner.join().unwrap();
     });
