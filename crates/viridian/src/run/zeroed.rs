@@ -38,13 +38,18 @@ mod tests {
 
     #[test]
     fn what_nothing_was_loaded_into_is_zero() {
-        let pages = |usable: &[Range<u64>], written: &[Range<u64>]| -> Vec<(u64, u64)> {
-            zeroed(usable, written).iter().map(|run| (run.start_gpa_page, run.page_count)).collect()
+        let ranges = |list: &[(u64, u64)]| -> Vec<Range<u64>> {
+            list.iter().map(|&(start, end)| start..end).collect()
         };
-        assert_eq!(pages(&[0..0x5000, 0x10_0000..0x20_0000], &[]), [(0, 5), (0x100, 0x100)]);
-        assert_eq!(pages(&[0..0x5000], &[0x1FFF..0x2001]), [(0, 1), (3, 2)]);
-        assert_eq!(pages(&[0x800..0x5800], &[0x4000..0x4001, 0x2000..0x2001]), [(1, 1), (3, 1)]);
-        assert_eq!(pages(&[0..0x5000], &[0..0x5000, 0x3000..0x3000]), []);
-        assert_eq!(pages(&[0..0x5000], &[0x4000..0x9000]), [(0, 4)]);
+        let pages = |usable: &[(u64, u64)], written: &[(u64, u64)]| -> Vec<(u64, u64)> {
+            let runs = zeroed(&ranges(usable), &ranges(written));
+            runs.iter().map(|run| (run.start_gpa_page, run.page_count)).collect()
+        };
+        let low = (0, 0x5000);
+        assert_eq!(pages(&[low, (0x10_0000, 0x20_0000)], &[]), [(0, 5), (0x100, 0x100)]);
+        assert_eq!(pages(&[low], &[(0x1FFF, 0x2001)]), [(0, 1), (3, 2)]);
+        assert_eq!(pages(&[(0x800, 0x5800)], &[(0x4000, 0x4001), (0x2000, 0x2001)]), [(1, 1), (3, 1)]);
+        assert_eq!(pages(&[low], &[low, (0x3000, 0x3000)]), []);
+        assert_eq!(pages(&[low], &[(0x4000, 0x9000)]), [(0, 4)]);
     }
 }
