@@ -177,6 +177,10 @@ impl EngineVp for SoftVp {
         self.cpu.can_take_nmi()
     }
 
+    fn is_in_instruction(&self) -> bool {
+        self.unanswered.is_some() || self.cpu.has_completed()
+    }
+
     fn kicker(&self) -> Arc<dyn Kick> {
         self.shared.clone()
     }

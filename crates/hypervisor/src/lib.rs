@@ -25,6 +25,7 @@ mod port;
 mod processor;
 mod reference_time;
 mod reference_tsc_page;
+mod saved;
 mod sync;
 mod synic;
 mod synthetic_timer;

@@ -18,7 +18,7 @@ use crate::local_apic::{Destination, InterruptMessage, LocalApicConfig};
 use crate::overlay::{Overlay, Page};
 use crate::port::monitor::Monitors;
 use crate::port::table::Ports;
-use crate::port::{GuestTarget, Port, PortError, PortKind, PortOwner};
+use crate::port::{Buffers, GuestTarget, Port, PortError, PortKind, PortOwner};
 use crate::processor::ProcessorModel;
 use crate::reference_time::ReferenceTime;
 use crate::reference_tsc_page::ReferenceTscPage;
@@ -124,7 +124,7 @@ pub(crate) const fn view_of(vtl: Vtl) -> ViewId {
 }
 
 /// Every VTL that exists.
-fn vtls() -> [Vtl; VTL_COUNT] {
+pub(crate) fn vtls() -> [Vtl; VTL_COUNT] {
     std::array::from_fn(|index| Vtl(index as u8))
 }
 
@@ -293,6 +293,11 @@ impl Partition {
     /// Whether guest page `gpn` is an overlay page of the hypervisor in the view of `vtl`.
     pub(crate) fn is_overlay(&self, vtl: Vtl, gpn: u64) -> bool {
         self.space.resolve(view_of(vtl), gpn).is_some_and(|page| page.object.id() == self.overlay_pages)
+    }
+
+    /// The message buffers of a port, by its id.
+    pub(crate) fn port_buffers(&self, port: u64) -> Option<Arc<Buffers>> {
+        self.ports.buffers(port)
     }
 
     /// Takes the partition's own synthetic state back to what it is at creation (TLFS 2.6, 3.13, 12.7.1). For a system reset, when no VP runs; each VP is then

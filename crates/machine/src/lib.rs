@@ -67,3 +67,29 @@ pub enum ExitRequest {
     /// It wrote this code to the debug-exit port.
     DebugExit(u32),
 }
+
+impl Default for ExitRequest {
+    fn default() -> Self {
+        Self::PowerOff
+    }
+}
+
+impl state::State for ExitRequest {
+    fn save(&self, writer: &mut state::Writer) {
+        match *self {
+            Self::PowerOff => 0u8.save(writer),
+            Self::Reset => 1u8.save(writer),
+            Self::DebugExit(code) => (2u8, code).save(writer),
+        }
+    }
+
+    fn restore(&mut self, reader: &mut state::Reader<'_>) -> Result<(), state::Damaged> {
+        *self = match reader.value::<u8>()? {
+            0 => Self::PowerOff,
+            1 => Self::Reset,
+            2 => Self::DebugExit(reader.value()?),
+            other => return Err(state::Damaged::Value { kind: "exit request", value: other.into() }),
+        };
+        Ok(())
+    }
+}

@@ -3,6 +3,7 @@
 
 mod enlightenments;
 mod size;
+mod time;
 mod verdict;
 
 use std::path::PathBuf;
@@ -13,6 +14,8 @@ use crate::saved_state::SavedStateCommand;
 use enlightenments::enlightenments;
 use hypervisor::Enlightenments;
 use size::memory_size;
+pub(crate) use time::TimeKind;
+use time::TimeOptions;
 use verdict::VerdictOptions;
 
 /// Hyper-V that runs anywhere: serves Microsoft's hypervisor interface to guests, on any x86-64 Linux.
@@ -111,6 +114,9 @@ pub(crate) struct RunOptions {
     pub(crate) stats: bool,
 
     #[command(flatten)]
+    pub(crate) time: TimeOptions,
+
+    #[command(flatten)]
     pub(crate) verdict: VerdictOptions,
 
     /// Debian mirror to fetch from.
@@ -171,6 +177,8 @@ mod tests {
             &["saved-state", "images", "x.vsv", "--from", "0x80000000"],
             &["features", "--markdown"],
             &["explain", "leaf:3"],
+            &["run", "debian", "--time", "virtual", "--state-hash", "100M", "--seed", "7"],
+            &["run", "--time", "virtual", "--state-hash", "--cpu-cap", "50%", "--cpu-weight", "200"],
             &["run", "--interactive", "--hv", "all,-stimer,-stimer-direct"],
         ] {
             parse(words).unwrap_or_else(|error| panic!("{words:?}: {error}"));
@@ -196,6 +204,8 @@ mod tests {
             (&["run", "--expect", ""], "--expect"),
             (&["run", "--interactive", "--multiboot", "x"], "--multiboot"),
             (&["run", "debian", "--interactive"], "--interactive"),
+            (&["run", "--time", "imaginary"], "imaginary"),
+            (&["run", "--cpu-cap", "150"], "'150'"),
             (&["walk"], "walk"),
             (&["saved-state", "memory", "x.vmrs"], "--output"),
             (&["saved-state", "translate", "x.vmrs", "12zz"], "12zz"),

@@ -6,15 +6,22 @@ mod crowd;
 mod ending;
 mod expect;
 mod guest;
+mod in_turn;
 mod rebooting;
 mod report;
 mod request;
+mod serve;
+pub(crate) mod share;
+mod state_hash;
 mod thread;
+mod turns;
+mod typed;
 mod wiring;
 
+use std::io::IsTerminal;
 use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use engine::{Engine, Segment, SegmentName, TableRegister};
 use engine_soft::SoftEngine;
@@ -25,31 +32,39 @@ use machine::acpi::{AcpiConfig, AcpiTables};
 use machine::console::{Console, ConsoleEvent};
 use machine::layout::{E820Kind, MemoryLayout};
 use machine::time::{Frequency, TscClock};
-use machine::{Pc, PcConfig};
+use machine::{Pc, PcConfig, SerialInput};
 use memory::{MemoryObject, Rights, Space, ViewId};
 use vmbus::VmbusHost;
 
-use crate::options::{EngineName, RunOptions};
+use crate::options::{EngineName, RunOptions, TimeKind};
 use crate::refusal::Refusal;
 use crate::status::Status;
 use core_file::CoreFile;
 use crowd::Crowd;
 use ending::{End, Ending};
 use guest::Guest;
+use in_turn::{InTurn, Mail};
 use rebooting::Resettable;
+use serve::Surroundings;
+use share::Share;
 use thread::VpThread;
+use typed::Typed;
 use wiring::{SelfConnections, ToMachine, ToProcessors};
 
 /// The view that a guest without VTLs has.
 const VIEW: ViewId = ViewId(0);
 
+/// What the real-time clock shows at the start under virtual time: the first of January 2026, UTC.
+const VIRTUAL_START: Duration = Duration::from_secs(1_767_225_600);
+
 /// Runs a guest to its end.
 pub(crate) fn run(options: &RunOptions) -> Result<Status, Refusal> {
     let verdict = &options.verdict;
+    let share = share(options)?;
     let core = verdict.core.as_deref().map(CoreFile::new).transpose()?;
     let guest = Guest::from_options(options)?;
     let layout = MemoryLayout::new(options.memory)?;
-    let (engine, address_bits) = make_engine(options.engine)?;
+    let (engine, address_bits) = make_engine(options)?;
     let space = Space::new(address_bits);
 
     let config = PartitionConfig {
@@ -65,22 +80,34 @@ pub(crate) fn run(options: &RunOptions) -> Result<Status, Refusal> {
     rebooting::boot(&guest, &layout, &acpi, &partition, &mut vps)?;
     let mut vmbus = has_vmbus.then(|| VmbusHost::connect(&partition)).transpose()?;
 
-    let mut console = Console::on_stdio(guest.at_end_of_input)?;
+    let at_end_of_input = guest.at_end_of_input;
+    let mut console = Console::on_stdio(at_end_of_input)?;
     // Its files are not needed again, unless it boots again.
     let guest = verdict.reboot.then_some(guest);
     let ending = Arc::new(Ending::default());
     ending.set_partition(&partition);
     let frequency = Frequency::new(partition.clock().frequency()).expect("a clock that runs");
     let time = TscClock::new(frequency, 0);
-    let started = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as i128);
+    let repeatable = options.time.time == TimeKind::Virtual;
+    let started = if repeatable { VIRTUAL_START } else { since_epoch() };
+    // A terminal's input comes while the guest runs; everything else is there before it starts, if the run is to be repeatable.
+    let typed = if repeatable && !std::io::stdin().is_terminal() {
+        Some(Typed::standard_input(at_end_of_input).map_err(Refusal::StandardInput)?)
+    } else {
+        None
+    };
+    let input: Box<dyn SerialInput> = match &typed {
+        Some(typed) => Box::new(typed.clone()),
+        None => console.input(),
+    };
     let connections = Arc::new(SelfConnections::new(Arc::clone(&partition)));
     let output = match &verdict.expect {
         Some(text) => expect::watch(console.output(), text, &ending),
         None => console.output(),
     };
     let config = PcConfig::new(layout, options.cpus)
-        .clock_start_ns(started)
-        .serial_input(console.input())
+        .clock_start_ns(started.as_nanos() as i128)
+        .serial_input(input)
         .serial_output(output)
         .test_device(connections.clone());
     let pc = Arc::new(Pc::new(config, Arc::new(ToProcessors(Arc::clone(&partition))), ending.clone())?);
@@ -89,26 +116,59 @@ pub(crate) fn run(options: &RunOptions) -> Result<Status, Refusal> {
         partition: Arc::downgrade(&partition),
         time,
     }));
-    listen(&mut console, &pc, &partition, time, &ending)?;
+    let around = Surroundings { partition: Arc::clone(&partition), pc: Arc::clone(&pc), time };
+    let mail: Arc<Mail> = Arc::default();
+    if typed.is_none() {
+        let input_ready: Box<dyn Fn() + Send + Sync> = if repeatable {
+            let mail = Arc::clone(&mail);
+            Box::new(move || mail.input())
+        } else {
+            let (pc, partition) = (Arc::downgrade(&pc), Arc::downgrade(&partition));
+            Box::new(move || {
+                if let (Some(pc), Some(partition)) = (pc.upgrade(), partition.upgrade()) {
+                    pc.serial_input_ready(time.time(partition.clock().now()));
+                }
+            })
+        };
+        listen(&mut console, input_ready, &ending)?;
+    }
 
     request::listen(&ending)?;
     let limit = verdict.timeout.map(|time| (Instant::now() + time, time));
     let end = loop {
-        let threads = start(vps, &pc, time, &ending)?;
+        let running = if repeatable {
+            let instructions = vps.iter().map(Vp::instructions).sum();
+            let in_turn = InTurn {
+                instructions,
+                vps,
+                around: around.clone(),
+                ending: Arc::clone(&ending),
+                mail: Arc::clone(&mail),
+                share,
+                typed: typed.clone(),
+                every: state_hash::every(options.time.state_hash, instructions),
+            };
+            Running::in_turn(in_turn)?
+        } else {
+            Running::each(vps, &around, &ending)?
+        };
         let end = ending.wait(limit);
         if matches!(end, End::Quit | End::Timeout(_)) {
             // Who ends a run does not wait for a reader of its output, who may have stopped to read.
             console.abandon_output();
         }
-        vps = threads.into_iter().filter_map(|thread| thread.join().ok()).collect();
+        vps = running.join();
         let Some(guest) = guest.as_ref().filter(|_| end == End::Reset) else { break end };
-        let around = Resettable { partition: &partition, pc: &pc, time, connections: &connections };
-        around.reset(&mut vps, &mut vmbus)?;
+        let resettable = Resettable { partition: &partition, pc: &pc, time, connections: &connections };
+        resettable.reset(&mut vps, &mut vmbus)?;
         rebooting::boot(guest, &layout, &acpi, &partition, &mut vps)?;
         ending.begin_again();
     };
     // The terminal is the user's again before anything is said.
     drop(console);
+    if options.time.state_hash.is_some() {
+        state_hash::print_at_end(&vps, &around);
+    }
     if options.stats {
         report::statistics(&vps, partition.clock().now(), partition.clock().frequency());
     }
@@ -120,28 +180,67 @@ pub(crate) fn run(options: &RunOptions) -> Result<Status, Refusal> {
     Ok(status)
 }
 
-/// Gives each VP a thread.
-fn start(
-    vps: Vec<Vp>,
-    pc: &Arc<Pc>,
-    time: TscClock,
-    ending: &Arc<Ending>,
-) -> Result<Vec<JoinHandle<Vp>>, Refusal> {
-    let crowd = Arc::new(Crowd::new(vps.len() as u32));
-    vps.into_iter()
-        .map(|vp| {
-            let (pc, ending, crowd) = (Arc::clone(pc), Arc::clone(ending), Arc::clone(&crowd));
-            let thread = VpThread { vp, pc, time, ending, crowd };
-            let name = format!("VP {}", thread.vp.index());
-            std::thread::Builder::new().name(name).spawn(|| thread.run()).map_err(Refusal::Thread)
-        })
-        .collect()
+fn since_epoch() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
-fn make_engine(name: EngineName) -> Result<(Arc<dyn Engine>, u32), Refusal> {
-    match name {
+/// The threads that run the VPs.
+enum Running {
+    /// One for each VP.
+    Each(Vec<JoinHandle<Vp>>),
+    /// One for all.
+    InTurn(JoinHandle<Vec<Vp>>),
+}
+
+impl Running {
+    fn each(vps: Vec<Vp>, around: &Surroundings, ending: &Arc<Ending>) -> Result<Self, Refusal> {
+        let crowd = Arc::new(Crowd::new(vps.len() as u32));
+        let start = |vp: Vp| {
+            let name = format!("VP {}", vp.index());
+            let (around, ending, crowd) = (around.clone(), Arc::clone(ending), Arc::clone(&crowd));
+            let thread = VpThread { vp, around, ending, crowd };
+            std::thread::Builder::new().name(name).spawn(|| thread.run()).map_err(Refusal::Thread)
+        };
+        Ok(Self::Each(vps.into_iter().map(start).collect::<Result<_, _>>()?))
+    }
+
+    fn in_turn(vps: InTurn<'static>) -> Result<Self, Refusal> {
+        let thread = std::thread::Builder::new().name("VPs".to_owned());
+        Ok(Self::InTurn(thread.spawn(|| vps.run()).map_err(Refusal::Thread)?))
+    }
+
+    /// Waits for their end, and gives back what they ran.
+    fn join(self) -> Vec<Vp> {
+        match self {
+            Self::Each(threads) => threads.into_iter().filter_map(|thread| thread.join().ok()).collect(),
+            Self::InTurn(thread) => thread.join().unwrap_or_default(),
+        }
+    }
+}
+
+/// What share of a processor each VP gets.
+fn share(options: &RunOptions) -> Result<Share, Refusal> {
+    let time = &options.time;
+    let share = Share::new(time.cpu_reserve, time.cpu_cap, time.cpu_weight, options.cpus)?;
+    if time.time == TimeKind::Real {
+        if share != Share::default() {
+            return Err(Refusal::NeedsVirtualTime("--cpu-reserve, --cpu-cap and --cpu-weight"));
+        }
+        if time.state_hash.is_some_and(|every| every != 0) {
+            return Err(Refusal::NeedsVirtualTime("--state-hash N"));
+        }
+    }
+    Ok(share)
+}
+
+fn make_engine(options: &RunOptions) -> Result<(Arc<dyn Engine>, u32), Refusal> {
+    match options.engine {
         EngineName::Auto | EngineName::Soft => {
-            let engine: Arc<dyn Engine> = Arc::new(SoftEngine::new(Model::x86_64_v2()?));
+            let engine = SoftEngine::new(Model::x86_64_v2()?);
+            let engine: Arc<dyn Engine> = Arc::new(match options.time.time {
+                TimeKind::Real => engine,
+                TimeKind::Virtual => engine.with_virtual_time(options.time.seed),
+            });
             // CPUID 0x80000008 EAX 7:0 is the width of physical addresses.
             let bits = engine.cpuid(0x8000_0008, 0).eax & 0xFF;
             Ok((engine, bits))
@@ -209,22 +308,15 @@ fn load(space: &Space, vp: &mut Vp, image: &Image<'_>) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Lets the console wake the machine.
+/// Lets the console tell of input, and end the run.
 fn listen(
     console: &mut Console,
-    pc: &Arc<Pc>,
-    partition: &Arc<Partition>,
-    time: TscClock,
+    input_ready: Box<dyn Fn() + Send + Sync>,
     ending: &Arc<Ending>,
 ) -> Result<(), Refusal> {
-    let (pc, partition, ending): (Weak<Pc>, _, _) =
-        (Arc::downgrade(pc), Arc::downgrade(partition), Arc::downgrade(ending));
+    let ending: Weak<Ending> = Arc::downgrade(ending);
     console.listen(move |event| match event {
-        ConsoleEvent::Input | ConsoleEvent::EndOfInput => {
-            if let (Some(pc), Some(partition)) = (pc.upgrade(), partition.upgrade()) {
-                pc.serial_input_ready(time.time(partition.clock().now()));
-            }
-        }
+        ConsoleEvent::Input | ConsoleEvent::EndOfInput => input_ready(),
         ConsoleEvent::Quit => {
             if let Some(ending) = ending.upgrade() {
                 ending.end(End::Quit);

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The state of a partition and of its VPs, for another partition of the same configuration to go on from.
+//!
+//! A partition is saved while no VP runs and none is in the middle of an instruction ([`Vp::is_in_instruction`]); guest memory is saved by whoever made it. The
+//! other partition gets memory first, then the host side's ports and connections with their ids, then this: partition, and each VP. Its clock goes on from
+//! where the first one's stood.
+
+use state::{Damaged, Reader, State, Writer};
+use tlfs::vsm::Vtl;
+
+use crate::partition::{Partition, view_of, vtls};
+use crate::sync::lock;
+use crate::vp::Vp;
+use crate::vp::state::VpState;
+
+impl Partition {
+    /// Saves what its VPs share, and what everyone may reach of each.
+    pub fn save(&self, writer: &mut Writer) {
+        self.clock().now().save(writer);
+        self.reference_time().last_read().save(writer);
+        lock(&self.crash.0).save(writer);
+        for vtl in vtls() {
+            self.vtl(vtl).hypercall_page.registers().save(writer);
+            self.vtl(vtl).reference_tsc_page.msr().into_bits().save(writer);
+        }
+        for vp in self.vps() {
+            let mut state = vp.state();
+            // What the guest did to the assist page is as good as told: when somebody looks must make no difference.
+            vtls().into_iter().for_each(|vtl| state.vtl(vtl).settle_eoi_assist());
+            state.save(writer);
+        }
+    }
+
+    /// Takes up what was saved of a partition of the same configuration. Each VP is then restored as well.
+    ///
+    /// # Errors
+    /// If the bytes are no such state; the partition is then of no use.
+    pub fn restore(&self, reader: &mut Reader<'_>) -> Result<(), Damaged> {
+        self.clock().skip_to(reader.value()?);
+        self.reference_time().set_last_read(reader.value()?);
+        lock(&self.crash.0).restore(reader)?;
+        for vtl in vtls() {
+            let mut registers = (0, 0);
+            registers.restore(reader)?;
+            self.vtl(vtl).hypercall_page.restore(registers, self.space(), view_of(vtl));
+            let page = reader.value::<u64>()?;
+            self.vtl(vtl).reference_tsc_page.set(page.into(), self.space(), view_of(vtl));
+        }
+        for vp in self.vps() {
+            let mut state = vp.state();
+            VpState::restore(&mut state, reader)?;
+            for vtl in vtls() {
+                state.vtl(vtl).synic.take_buffers(|port| self.port_buffers(port));
+            }
+            drop(state);
+            vp.notify();
+        }
+        Ok(())
+    }
+}
+
+impl State for Vp {
+    fn save(&self, writer: &mut Writer) {
+        self.engine.save().save(writer);
+        self.active_vtl.0.save(writer);
+        for overlays in &self.overlays {
+            for overlay in [&overlays.message, &overlays.event_flags, &overlays.assist] {
+                overlay.place_now().save(writer);
+            }
+        }
+        self.processor_msrs.save(writer);
+        self.consumed.save(writer);
+    }
+
+    /// The partition is restored before its VPs.
+    fn restore(&mut self, reader: &mut Reader<'_>) -> Result<(), Damaged> {
+        let mut registers = self.engine.save();
+        registers.restore(reader)?;
+        self.engine.restore(&registers);
+        self.active_vtl = Vtl(reader.value()?);
+        let space = std::sync::Arc::clone(self.partition.space());
+        for (vtl, overlays) in vtls().into_iter().zip(&mut self.overlays) {
+            for overlay in [&mut overlays.message, &mut overlays.event_flags, &mut overlays.assist] {
+                overlay.place(&space, view_of(vtl), reader.value()?);
+            }
+        }
+        self.processor_msrs.restore(reader)?;
+        self.consumed.restore(reader)?;
+        let page = self.shared().state().vtl(self.active_vtl).apic.page();
+        self.set_apic_page(page);
+        self.look_again();
+        Ok(())
+    }
+}
