@@ -59,6 +59,7 @@ pub(crate) fn run(repository: &Path, options: &Options) -> Result<(), ChecksFail
         ("boots".into(), Box::new(boots)),
         ("kernels".into(), Box::new(kernels)),
         ("soak".into(), Box::new(soak)),
+        ("several processors".into(), Box::new(several_processors)),
         ("crash".into(), Box::new(crash)),
         ("oracle".into(), Box::new(oracle)),
         ("advisories".into(), Box::new(advisories)),
@@ -184,6 +185,15 @@ fn soak(repository: &Path, _: &Options) -> Outcome {
         Err(Trouble::Skipped(why)) => Outcome::Skipped(why),
         Err(Trouble::Failed(why)) => Outcome::Failed(why),
     }
+}
+
+/// Processors that change each other's code and whose memory is changed under them, for a minute each test instead of a second.
+fn several_processors(repository: &Path, _: &Options) -> Outcome {
+    let mut command =
+        cargo(repository, &["test", "--release", "--package", "openviridian-engine-soft", "--lib"]);
+    command.args(["--", "--test-threads=1", "cross_modifying"]);
+    command.env("OPENVIRIDIAN_STRESS_SECONDS", "60");
+    succeed(command)
 }
 
 /// The host's processor judges the software processor at length.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Development tasks: `cargo xtask TASK`. Never part of the product. One file a task.
 
+mod conformance;
 mod crash;
 mod inventory;
 mod kernels;
@@ -24,6 +25,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Task {
+    /// Run what claims to prove behaviours of the specification, and count them by chapter
+    Conformance(conformance::Options),
     /// Extract names, numbers, sizes and sections from the inventory tables into tests/inventory
     Inventory {
         /// Folder that holds the tables (hypercalls.tsv, msrs.tsv ...)
@@ -45,6 +48,9 @@ enum Task {
 
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().task {
+        Task::Conformance(options) => {
+            conformance::run(&repository(), &options).map_err(|error| error.to_string())
+        }
         Task::Inventory { path } => {
             inventory::run(&path, &repository().join("tests/inventory")).map_err(|error| error.to_string())
         }

@@ -9,6 +9,7 @@
 //! * [`cpu`]: the state of one virtual processor ([`cpu::Cpu`]) and what follows from it.
 //! * [`stop`]: why an instruction did not finish ([`stop::Stop`]), and how a slow instruction ends ([`stop::Next`]).
 //! * [`mmu`]: from linear addresses to host memory: TLB, page walks, accesses with all checks, device accesses with replay.
+//! * `alone`: how one processor makes all others stand still, for a locked access that crosses a page.
 //! * `block`: predecoded operations, the blocks they stand in, and how blocks are found and dropped.
 //! * `decode`: from bytes to operations.
 //! * `execute`: the handlers of operations.
@@ -53,11 +54,13 @@
 //! # What it does not do
 //!
 //! * Task switches through task gates and TSS descriptors, which no 64-bit system uses: the run ends with `Unsupported`.
-//! * A locked access across two pages is two accesses.
+//! * A locked access that crosses a page and reaches a device, or memory that a host program lends, is a read and then a write. One that lies in
+//!   guest memory is atomic: the other processors stand still meanwhile (see `alone`).
 //! * Code in memory that a host program lends is decoded at each execution, since it may change unnoticed.
 //! * Global translations do not survive a load of CR3: they are found again.
 //! * Exceptions do not raise exits ([`engine::Capabilities::exception_exits`] is false).
 
+mod alone;
 mod block;
 pub mod cpu;
 mod decode;

@@ -8,7 +8,7 @@ use engine::{Exit, ExitReason, RunLimits, SegmentName};
 use crate::block::{BlockKey, CodePlace, Leave, Op};
 use crate::cpu::{Cpu, rflags, slot};
 use crate::mmu::PhysicalPage;
-use crate::shared::{KICKED, NOTICES};
+use crate::shared::{KICKED, NOTICES, STAND_STILL};
 use crate::stop::{Raised, Stop};
 use crate::{decode, system};
 
@@ -56,7 +56,17 @@ impl Cpu {
         self.grant(0);
         self.link_from = std::ptr::null_mut();
         loop {
-            let pending = self.shared.pending.load(Ordering::Acquire);
+            let pending = self.shared.pending.load(Ordering::SeqCst);
+            if pending & STAND_STILL != 0 {
+                self.shared.stand_still();
+                continue;
+            }
+            if self.registry.is_code_changing() {
+                std::thread::yield_now();
+                if pending & NOTICES == 0 {
+                    continue;
+                }
+            }
             if pending & NOTICES != 0 {
                 self.link_from = std::ptr::null_mut();
                 self.serve_notices();
@@ -86,7 +96,7 @@ impl Cpu {
             if limits.nmi_window && self.can_take_nmi() {
                 return between(ExitReason::NmiWindow);
             }
-            let outcome = if self.must_step() {
+            let mut outcome = if self.must_step() {
                 self.step()
             } else if self.budget <= 0 {
                 // The deadline may lie in the middle of the next block.
@@ -94,6 +104,9 @@ impl Cpu {
             } else {
                 self.run_chain()
             };
+            if outcome == Err(Stop::Alone) {
+                outcome = self.execute_alone(Self::step);
+            }
             match outcome {
                 Ok(()) => {}
                 Err(Stop::Exception(raised)) => self.raise(raised),
@@ -101,6 +114,7 @@ impl Cpu {
                     let instruction_length = self.next_rip.wrapping_sub(self.rip) as u8;
                     return Exit { reason, instruction_length, delivering: None };
                 }
+                Err(Stop::Alone) => unreachable!("it was"),
             }
         }
     }
@@ -176,11 +190,14 @@ impl Cpu {
         self.rewind_completed();
         self.stepping = true;
         self.code_context_changed();
-        let outcome = self.step_chain();
+        let mut outcome = self.step_chain();
+        if outcome == Err(Stop::Alone) {
+            outcome = self.execute_alone(Self::step_chain);
+        }
         self.stepping = false;
         self.code_context_changed();
         match outcome {
-            Err(Stop::Exit(_)) => self.events.interrupt_shadow = shadow,
+            Err(Stop::Exit(_) | Stop::Alone) => self.events.interrupt_shadow = shadow,
             Err(Stop::Exception(_)) => self.forget_completed(),
             Ok(()) => {
                 self.forget_completed();
@@ -300,6 +317,10 @@ impl Cpu {
 
     /// Bytes at `rip` as a fetch would see them, as many as can be read.
     pub(crate) fn bytes_at_rip(&mut self) -> ([u8; 15], u8) {
+        if self.shared.pending.load(Ordering::SeqCst) & NOTICES != 0 {
+            // What guest-physical pages are may have changed since the run.
+            self.serve_notices();
+        }
         let mut bytes = [0; 15];
         let linear = self.code_linear(self.rip);
         let Ok(first) = self.fetch(linear, &mut bytes) else { return (bytes, 0) };

@@ -15,6 +15,9 @@ pub(crate) const KICKED: u32 = 1;
 /// Bit of the pending word: notices wait.
 pub(crate) const NOTICES: u32 = 2;
 
+/// Bit of the pending word: another processor wants to be alone.
+pub(crate) const STAND_STILL: u32 = 4;
+
 /// Something that a processor has to know before it runs another block.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Notice {
@@ -53,7 +56,7 @@ impl VpShared {
 
     /// Whether the processor has served the notice of `ticket`, or will before it runs guest code.
     pub(crate) fn is_served(&self, ticket: u64) -> bool {
-        self.served.load(Ordering::SeqCst) >= ticket || !self.in_guest.load(Ordering::SeqCst)
+        self.served.load(Ordering::SeqCst) >= ticket || !self.is_in_guest()
     }
 
     /// Takes all notices. [`VpShared::serve_done`] says that they were served.
@@ -70,6 +73,11 @@ impl VpShared {
     pub(crate) fn set_in_guest(&self, inside: bool) {
         self.in_guest.store(inside, Ordering::SeqCst);
     }
+
+    /// Whether it runs guest code. If not, it looks at its pending word before it does.
+    pub(crate) fn is_in_guest(&self) -> bool {
+        self.in_guest.load(Ordering::SeqCst)
+    }
 }
 
 impl Kick for VpShared {
@@ -85,6 +93,8 @@ struct CodeUse {
     users: u32,
     /// The lines of 64 bytes that any of their blocks may have been decoded from.
     lines: u64,
+    /// No processor can store to it unnoticed any more.
+    is_closed: bool,
 }
 
 /// All processors of an engine, and the pages that hold code of any of them.
@@ -94,16 +104,31 @@ pub(crate) struct Registry {
     code_pages: Mutex<HashMap<CodePlace, CodeUse>>,
     /// Objects of which stores are told to us.
     known_objects: Mutex<HashSet<ObjectId>>,
+    /// Stores to watched pages that were made, or are about to be, and that not everyone was told of yet.
+    code_changes: AtomicU32,
+    /// Held by the processor that is alone.
+    pub(crate) alone: Mutex<()>,
+}
+
+/// A store to a watched page, until all were told of it.
+pub(crate) struct CodeChange<'a>(&'a Registry);
+
+impl Drop for CodeChange<'_> {
+    fn drop(&mut self) {
+        self.0.code_changes.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 impl Registry {
-    pub(crate) fn add(&self, vp: &Arc<VpShared>) {
+    /// Adds a processor: see [`Registry::add`].
+    pub(crate) fn insert(&self, vp: &Arc<VpShared>) {
         let mut vps = self.vps.write().unwrap_or_else(PoisonError::into_inner);
         vps.retain(|known| known.strong_count() > 0);
         vps.push(Arc::downgrade(vp));
     }
 
-    fn others(&self, own: Option<&VpShared>) -> Vec<Arc<VpShared>> {
+    /// All processors but one.
+    pub(crate) fn others(&self, own: Option<&VpShared>) -> Vec<Arc<VpShared>> {
         let vps = self.vps.read().unwrap_or_else(PoisonError::into_inner);
         let is_own = |vp: &Arc<VpShared>| own.is_some_and(|own| std::ptr::eq(&raw const **vp, own));
         vps.iter().filter_map(Weak::upgrade).filter(|vp| !is_own(vp)).collect()
@@ -126,8 +151,15 @@ impl Registry {
                 object.add_watcher(Arc::downgrade(&watcher));
             }
         }
-        lock(&self.code_pages).entry(place).or_default().users += 1;
-        object.watch(place.page);
+        {
+            let mut pages = lock(&self.code_pages);
+            let code = pages.entry(place).or_default();
+            code.users += 1;
+            if code.is_closed {
+                return;
+            }
+            object.watch(place.page);
+        }
         let tickets: Vec<_> = self
             .others(Some(own))
             .into_iter()
@@ -142,27 +174,40 @@ impl Registry {
                 std::thread::yield_now();
             }
         }
+        lock(&self.code_pages).entry(place).or_default().is_closed = true;
     }
 
-    /// Takes back a claim; gives whether no processor holds code of the page any more.
-    pub(crate) fn release(&self, place: CodePlace) -> bool {
+    /// Takes back a claim. When no processor holds code of the page any more, stores to it are free again; `object` is the page's, if it is at hand.
+    pub(crate) fn release(&self, place: CodePlace, object: Option<&MemoryObject>) {
         let mut pages = lock(&self.code_pages);
         match pages.get_mut(&place) {
-            Some(code) if code.users > 1 => {
-                code.users -= 1;
-                false
-            }
+            Some(code) if code.users > 1 => code.users -= 1,
             Some(_) => {
                 pages.remove(&place);
-                true
+                // Under the lock, or it might end the watch of a claim that comes between.
+                if let Some(object) = object {
+                    object.unwatch(place.page);
+                }
             }
-            None => false,
+            None => {}
         }
     }
 
     /// Notes that blocks may depend on lines of a claimed page.
     pub(crate) fn note_lines(&self, place: CodePlace, lines: u64) {
         lock(&self.code_pages).entry(place).or_default().lines |= lines;
+    }
+
+    /// Begins a store to a watched page. Until it ends, no processor that serialises goes on: one that has seen the bytes as data must not execute what was
+    /// there before.
+    pub(crate) fn change_code(&self) -> CodeChange<'_> {
+        self.code_changes.fetch_add(1, Ordering::SeqCst);
+        CodeChange(self)
+    }
+
+    /// Whether a store to a watched page is under way.
+    pub(crate) fn is_code_changing(&self) -> bool {
+        self.code_changes.load(Ordering::Acquire) != 0
     }
 
     /// Tells all processors but `own` of a store to a page, if any of them may hold blocks of those bytes.

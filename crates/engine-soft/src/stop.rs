@@ -11,6 +11,8 @@ pub enum Stop {
     Exception(Raised),
     /// The hypervisor has to do something first.
     Exit(ExitReason),
+    /// It is a locked access that crosses a page, which needs all other processors to stand still (`alone`).
+    Alone,
 }
 
 /// An exception that an instruction, or the delivery of an event, raises.

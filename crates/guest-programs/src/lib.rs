@@ -25,6 +25,9 @@ pub const INTERACTIVE: &[u8] = include_bytes!(env!("GUEST_PROGRAM_INTERACTIVE"))
 /// Checks of the processor's privileged behaviour; needs no hypervisor interface.
 pub const PROCESSOR: &[u8] = include_bytes!(env!("GUEST_PROGRAM_PROCESSOR"));
 
+/// Checks of the interface, chapter by chapter of the specification; each names the behaviours that it shows.
+pub const CONFORMANCE: &[u8] = include_bytes!(env!("GUEST_PROGRAM_CONFORMANCE"));
+
 /// All of them.
 pub const ALL: &[GuestProgram] = &[
     GuestProgram {
@@ -37,6 +40,11 @@ pub const ALL: &[GuestProgram] = &[
         name: "processor",
         purpose: "checks of the processor's privileged behaviour",
         image: PROCESSOR,
+    },
+    GuestProgram {
+        name: "conformance",
+        purpose: "checks of the Hyper-V interface, chapter by chapter of the specification",
+        image: CONFORMANCE,
     },
 ];
 

@@ -80,6 +80,13 @@ fn the_tour_finds_no_hypervisor_at_all() {
     assert!(run.output.contains("no hypervisor"), "{}", run.output);
 }
 
+#[test]
+fn the_checks_of_the_interface_find_none_to_check() {
+    let Some(run) = run(guest_programs::CONFORMANCE, "max", "") else { return };
+    assert_eq!(run.code, Some(guest_programs::exit_code::NO_MICROSOFT_HYPERVISOR as i32), "{}", run.output);
+    assert!(!run.output.contains("passed"), "{}", run.output);
+}
+
 /// The checks of the processor, on both vendors' processors: they differ in SYSENTER and SYSCALL.
 #[test]
 fn the_processor_checks_pass_on_an_amd_processor() {

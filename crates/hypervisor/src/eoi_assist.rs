@@ -5,12 +5,16 @@
 //! clearing the bit, and the local APIC learns of it when somebody next looks ([`EoiAssist::take_ended`]).
 
 use tlfs::msr::OverlayPage;
+use tlfs::vp::VpAssistPage;
 
 use crate::overlay::Page;
 
 /// Offset of the field in the page, and its bit.
 const FIELD: u64 = 0;
 const NO_EOI_REQUIRED: u32 = 1;
+/// Offset of the byte that says that the time-unhalted timer has expired (TLFS 7.8.7.2).
+const UNHALTED_TIMER_EXPIRED: u64 =
+    std::mem::offset_of!(VpAssistPage, synthetic_time_unhalted_timer_expired) as u64;
 
 /// The assist of one VP.
 #[derive(Debug)]
@@ -50,6 +54,13 @@ impl EoiAssist {
     /// How many interrupts it has ended.
     pub(crate) fn used(&self) -> u64 {
         self.used
+    }
+
+    /// Tells the guest that its time-unhalted timer has expired, if it has placed the page (TLFS 12.6). The guest takes that back.
+    pub(crate) fn tell_unhalted_timer_expired(&self) {
+        if self.msr.enable() {
+            self.page.write(UNHALTED_TIMER_EXPIRED, &[1]);
+        }
     }
 
     pub(crate) fn is_armed(&self) -> bool {

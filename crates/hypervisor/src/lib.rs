@@ -26,10 +26,13 @@ mod processor;
 mod reference_time;
 mod reference_tsc_page;
 mod saved;
+mod suspension;
 mod sync;
 mod synic;
 mod synthetic_timer;
 mod trace;
+mod unhalted_timer;
+mod virtual_interrupt;
 mod vp;
 
 #[cfg(test)]

@@ -22,6 +22,7 @@ use crate::port::{Buffers, GuestTarget, Port, PortError, PortKind, PortOwner};
 use crate::processor::ProcessorModel;
 use crate::reference_time::ReferenceTime;
 use crate::reference_tsc_page::ReferenceTscPage;
+use crate::suspension::Suspension;
 use crate::synic::{SintIndex, Synic};
 use crate::vp::state::{RunState, VTL_COUNT, VpState, VtlState};
 use crate::vp::{Vp, VpOverlays, VpShared};
@@ -76,8 +77,9 @@ pub trait InterruptController: Send + Sync {
     /// The acknowledge cycle of a processor that accepts an interrupt of the 8259 pair: its vector.
     fn acknowledge(&self) -> u8;
 
-    /// A processor ended a level-triggered interrupt.
-    fn end_of_interrupt(&self, vector: u8);
+    /// The processor with this VP index ended a level-triggered interrupt: the EOI intercept of TLFS 10.3.4. Its EOI is complete, and the next
+    /// instruction has not begun.
+    fn end_of_interrupt(&self, vp: u32, vector: u8);
 }
 
 /// A partition could not be created.
@@ -111,6 +113,7 @@ pub struct Partition {
     pub(crate) crash: CrashRegisters,
     ports: Ports,
     monitors: Monitors,
+    suspension: Suspension,
     /// The object whose pages are the partition's overlay pages.
     overlay_pages: ObjectId,
     apic_frequency: u64,
@@ -198,6 +201,7 @@ impl Partition {
             crash: CrashRegisters::default(),
             ports: Ports::default(),
             monitors: Monitors::new(),
+            suspension: Suspension::default(),
             overlay_pages: object.id(),
             apic_frequency: config.apic_frequency,
             msr_handler: config.msr_handler,
@@ -251,6 +255,10 @@ impl Partition {
 
     pub(crate) fn ports(&self) -> &Ports {
         &self.ports
+    }
+
+    pub(crate) fn suspension(&self) -> &Suspension {
+        &self.suspension
     }
 
     pub(crate) fn monitors(&self) -> &Monitors {
@@ -329,8 +337,7 @@ impl Partition {
             }
         };
         if message.delivery_mode == DeliveryMode::LowestPriority {
-            let candidates = self.vps().filter(|vp| addressed(vp));
-            if let Some(vp) = candidates.min_by_key(|vp| vp.state().vtl(vtl).apic.priority()) {
+            if let Some(vp) = self.lowest_priority(sender, vtl, message.destination) {
                 deliver(vp);
             }
             return;
@@ -346,6 +353,25 @@ impl Partition {
             Some(_) => {}
             None => self.vps().filter(|vp| addressed(vp)).for_each(deliver),
         }
+    }
+
+    /// The VP of those addressed whose local APIC accepts interrupts at the lowest priority.
+    pub(crate) fn lowest_priority(
+        &self,
+        sender: Option<u32>,
+        vtl: Vtl,
+        destination: Destination,
+    ) -> Option<&VpShared> {
+        let bid = |vp: &VpShared| {
+            let mut state = vp.state();
+            let apic = &state.vtl(vtl).apic;
+            let takes = apic.is_addressed(destination, sender == Some(vp.index())) && apic.accepts();
+            takes.then(|| apic.priority())
+        };
+        self.vps()
+            .filter_map(|vp| Some((bid(vp)?, vp)))
+            .min_by_key(|&(priority, _)| priority)
+            .map(|(_, vp)| vp)
     }
 
     /// Sets the level of LINT0 of every local APIC, to which the 8259 pair's output is wired.

@@ -161,6 +161,31 @@ mod tests {
         assert_eq!(at_frequency(20_000_000).scale(), Some(1 << 63));
     }
 
+    /// B12.003, B12.004: counts of two clocks that were made at different times differ, and go on at the rate of the host's own clock, asleep or not.
+    #[test]
+    fn counts_run_at_one_rate_from_different_starts() {
+        use std::time::{Duration, Instant};
+        let first = ReferenceTime::new(Arc::new(HostClock::new()));
+        std::thread::sleep(Duration::from_millis(5));
+        let second = ReferenceTime::new(Arc::new(HostClock::new()));
+        let before = Instant::now();
+        let (a, b) = (first.read(), second.read());
+        assert!(a >= b + 50_000, "{a} {b}");
+        std::thread::sleep(Duration::from_millis(20));
+        while before.elapsed() < Duration::from_millis(30) {
+            std::hint::spin_loop();
+        }
+        let at_least = before.elapsed().as_nanos() as u64 / 100;
+        let (a, b) = (first.read() - a, second.read() - b);
+        let at_most = before.elapsed().as_nanos() as u64 / 100;
+        for passed in [a, b] {
+            // A thousandth for what measuring the frequency may be wrong by, and a millisecond for other threads.
+            assert!(
+                passed >= at_least - at_least / 1000 - 10_000 && passed <= at_most + at_most / 1000 + 10_000
+            );
+        }
+    }
+
     /// B12.002: no two reads on any VP are equal, and none goes back.
     #[test]
     fn reads_on_several_threads_strictly_increase() {

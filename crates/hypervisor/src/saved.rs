@@ -55,6 +55,7 @@ impl Partition {
             drop(state);
             vp.notify();
         }
+        self.count_suspended();
         Ok(())
     }
 }

@@ -5,13 +5,14 @@
 //!
 //! 1. whatever a host program or the machine holds when it calls in;
 //! 2. a partition's synthetic state (`PartitionState`);
-//! 3. the tables of ports and connections, for reading;
-//! 4. one VP's shared state (`VpState`), never two VPs' at once;
-//! 5. what a monitored connection remembers of its triggers;
-//! 6. what `memory` takes inside.
+//! 3. the number of suspended VPs;
+//! 4. the tables of ports and connections, for reading;
+//! 5. one VP's shared state (`VpState`), never two VPs' at once;
+//! 6. what a monitored connection remembers of its triggers;
+//! 7. what `memory` takes inside.
 //!
 //! Handlers of the host (ports, interrupt controller, MSRs) are called with none of them held. A [`memory::Space`] is changed
-//! with none of 3 and 4 held.
+//! with none of 3, 4 and 5 held.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

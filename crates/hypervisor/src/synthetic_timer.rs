@@ -11,9 +11,11 @@ pub(crate) struct ReservedBits;
 const FIRST_VECTOR: u8 = tlfs::interrupt::MIN_FIXED_VECTOR;
 /// A periodic timer that is late makes up for it by periods of at least half their length and at least this long, in 100 ns units: a guest
 /// that asks for a period of 100 ns still gets to run.
-const SHORTEST_PERIOD: u64 = 500;
+pub(crate) const SHORTEST_PERIOD: u64 = 500;
 /// Whoever is more periods late than this is not made up for: the missed signals are skipped (TLFS 12.1.4).
 const MOST_PERIODS_LATE: u64 = 8;
+/// A lazy timer that is late skips a signal if less than this part of its period is left: a quarter.
+const LAZY_PART: u64 = 4;
 
 /// What an expired timer does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,23 +102,33 @@ impl SyntheticTimer {
             return None;
         }
         let expired = Expiration { config: self.config, time: self.expiration };
-        if self.config.periodic() {
-            self.expiration = self.expiration.saturating_add(self.count);
-            self.not_before = now.saturating_add((self.count / 2).max(SHORTEST_PERIOD));
-            // Skipping goes by whole periods, so that the schedule stays where it was.
-            let periods_late = now.saturating_sub(self.expiration) / self.count;
-            let skipped = if !self.config.lazy() {
-                periods_late.saturating_sub(MOST_PERIODS_LATE)
-            } else if now >= self.expiration {
-                periods_late + 1
-            } else {
-                0
-            };
-            self.expiration = self.expiration.saturating_add(skipped * self.count);
-        } else {
+        if !self.config.periodic() {
             self.config.set_enable(false);
+            return Some(expired);
         }
+        if self.config.lazy() {
+            return self.expire_lazily(now).then_some(expired);
+        }
+        self.expiration = self.expiration.saturating_add(self.count);
+        self.not_before = now.saturating_add((self.count / 2).max(SHORTEST_PERIOD));
+        // Skipping goes by whole periods, so that the schedule stays where it was.
+        let periods_late = now.saturating_sub(self.expiration) / self.count;
+        let skipped = periods_late.saturating_sub(MOST_PERIODS_LATE);
+        self.expiration = self.expiration.saturating_add(skipped.saturating_mul(self.count));
         Some(expired)
+    }
+
+    /// A lazy timer's expiration: what was missed is not made up for. Whether it signals at all: not shortly before the next time.
+    fn expire_lazily(&mut self, now: u64) -> bool {
+        let periods_late = (now - self.expiration) / self.count;
+        self.expiration =
+            self.expiration.saturating_add((periods_late.saturating_add(1)).saturating_mul(self.count));
+        let left = self.expiration - now;
+        if left < self.count / LAZY_PART {
+            return false;
+        }
+        self.not_before = now.saturating_add(SHORTEST_PERIOD);
+        true
     }
 }
 
@@ -217,6 +229,9 @@ mod tests {
         let mut timer = timer(PERIODIC.with_lazy(true), 1000, 0);
         assert_eq!(timer.expire(4500).unwrap().time, 1000);
         assert_eq!(timer.due(), Some(5000));
+        assert_eq!(timer.expire(5900), None, "the next one is due too soon");
+        assert_eq!(timer.due(), Some(6000));
+        assert_eq!(timer.expire(6000).unwrap().time, 6000);
     }
 
     proptest! {
@@ -237,6 +252,29 @@ mod tests {
                         prop_assert!(last.is_none_or(|last| now - last >= SHORTEST_PERIOD.min(count.max(SHORTEST_PERIOD))));
                     }
                     last = Some(now);
+                }
+            }
+        }
+
+        /// B12.025, B12.006: whatever is written to a timer that runs, it does not signal early and goes on in bounded steps.
+        #[test]
+        fn a_running_timer_can_be_changed(
+            writes in prop::collection::vec((any::<bool>(), any::<u64>(), 0u64..100_000), 1..60),
+        ) {
+            let (mut timer, mut now) = (SyntheticTimer::new(), 0u64);
+            for (is_config, value, step) in writes {
+                if is_config {
+                    let _ = timer.set_config(StimerConfig::from_bits(value & 0xF_1FFF), true, now);
+                } else {
+                    timer.set_count(value >> (value % 64), now);
+                }
+                now += step;
+                for _ in 0..2 {
+                    let due = timer.due();
+                    if let Some(expired) = timer.expire(now) {
+                        prop_assert!(expired.time <= now && due.is_some_and(|due| due <= now));
+                        prop_assert!(timer.due().is_none_or(|due| due > now));
+                    }
                 }
             }
         }

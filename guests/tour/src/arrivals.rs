@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Interrupts as they arrive: the local APIC, the assist page, a count for each vector, and waiting with an end.
+//! What interrupts need: the local APIC and the assist page; and the vectors that the tour uses.
 
 use crate::report::Report;
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use support::hyperv::{Interface, assist, time};
-use support::trap::{self, Frame};
-use support::{apic, cpu};
+use core::sync::atomic::{AtomicU64, Ordering};
+pub(crate) use support::hyperv::arrivals::{count, expect, wait, wait_a_moment};
+use support::hyperv::{Interface, assist};
+use support::{apic, trap};
 use tlfs::msr;
 
 /// Messages that the tour posts.
@@ -21,22 +21,7 @@ pub(crate) const IPI: u8 = 0x54;
 /// The wake-up from virtual idle.
 pub(crate) const WAKE: u8 = 0x55;
 
-/// How long anything is waited for: 2 s of reference time, or 10 million rounds should it stand still.
-const PATIENCE: u64 = 20_000_000;
-
-static COUNTS: [AtomicU32; 256] = [const { AtomicU32::new(0) }; 256];
-static HAS_CLOCK: AtomicU32 = AtomicU32::new(0);
 static OWN_INDEX: AtomicU64 = AtomicU64::new(u64::MAX);
-
-fn arrive(frame: &mut Frame) {
-    COUNTS[frame.vector as usize].fetch_add(1, Ordering::Relaxed);
-    assist::end_of_interrupt();
-}
-
-/// How many interrupts have arrived at a vector.
-pub(crate) fn count(vector: u8) -> u32 {
-    COUNTS[usize::from(vector)].load(Ordering::Relaxed)
-}
 
 /// This virtual processor's index, if it may know it.
 pub(crate) fn own_index() -> Option<u8> {
@@ -48,35 +33,9 @@ pub(crate) fn own_mask() -> Option<u64> {
     own_index().filter(|index| *index < 64).map(|index| 1 << index)
 }
 
-/// Lets interrupts in until something is so, or patience ends.
-pub(crate) fn wait(is_so: impl Fn() -> bool) -> bool {
-    let has_clock = HAS_CLOCK.load(Ordering::Relaxed) != 0;
-    let start = if has_clock { time::counter().unwrap_or(0) } else { 0 };
-    let mut rounds = 0_u64;
-    cpu::enable_interrupts();
-    let done = loop {
-        if is_so() {
-            break true;
-        }
-        rounds += 1;
-        // The clock is asked now and then, for asking costs an exit; without one, rounds are counted.
-        let late = match has_clock && rounds.is_multiple_of(256) {
-            true => time::counter().map_or(true, |now| now - start > PATIENCE),
-            false => rounds > 10_000_000,
-        };
-        if late {
-            break is_so();
-        }
-        cpu::pause();
-    };
-    cpu::disable_interrupts();
-    done
-}
-
 /// Makes ready for interrupts and enables the assist page.
 pub(crate) fn prepare(report: &mut Report, interface: &Interface) {
     report.section("Interrupts");
-    HAS_CLOCK.store(u32::from(interface.privileges.access_partition_reference_counter()), Ordering::Relaxed);
     if interface.privileges.access_vp_index() {
         OWN_INDEX.store(trap::rdmsr(msr::VP_INDEX).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
@@ -85,7 +44,7 @@ pub(crate) fn prepare(report: &mut Report, interface: &Interface) {
     }
     apic::enable();
     for vector in [MESSAGE, EVENT, TIMER_MESSAGE, TIMER_DIRECT, IPI, WAKE] {
-        trap::set_handler(vector, Some(arrive));
+        expect(vector);
     }
     let before = count(IPI);
     apic::send(0, apic::FIXED | apic::TO_SELF | u32::from(IPI));
@@ -108,13 +67,4 @@ pub(crate) fn prepare(report: &mut Report, interface: &Interface) {
             report.outcome(arrived, "interrupt by MSR", "ICR and EOI without a memory access to be emulated");
         }
     }
-}
-
-/// Lets interrupts in for a while, to see that none comes.
-pub(crate) fn wait_a_moment() {
-    cpu::enable_interrupts();
-    for _ in 0..10_000 {
-        cpu::pause();
-    }
-    cpu::disable_interrupts();
 }

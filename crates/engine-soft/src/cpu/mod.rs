@@ -163,6 +163,8 @@ pub struct Cpu {
     pub(crate) stop: Option<Stop>,
     /// One instruction at a time is executed.
     pub(crate) stepping: bool,
+    /// No other processor runs guest code.
+    pub(crate) alone: bool,
     pub(crate) blocks: BlockCache,
     pub(crate) code_pages: CodePages,
     pub(crate) stubs: StubCache,
@@ -230,6 +232,7 @@ impl Cpu {
             link_from: std::ptr::null_mut(),
             stop: None,
             stepping: false,
+            alone: false,
             blocks: BlockCache::new(parts.chunks, crate::execute::stale),
             code_pages: CodePages::new(),
             stubs: StubCache::new(parts.offered)?,

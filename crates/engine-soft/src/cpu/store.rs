@@ -1,17 +1,35 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Code and stores: what this processor does when bytes that it decoded are stored to, by itself or by others.
 
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
 use super::Cpu;
 use crate::block::{CodePlace, touched_lines};
 use crate::mmu::PhysicalPage;
 use crate::shared::Notice;
 
 impl Cpu {
-    /// This processor has stored to a watched page: `size` bytes at `offset`.
-    pub(crate) fn stored_to_watched(&mut self, page: PhysicalPage, offset: u32, size: u32) {
+    /// Whether others want something of this processor, or code is being changed.
+    pub(crate) fn has_news(&self) -> bool {
+        self.shared.pending.load(Ordering::Relaxed) != 0 || self.registry.is_code_changing()
+    }
+
+    /// Stores `size` bytes at `offset` of a watched page.
+    pub(crate) fn storing_to_watched<R>(
+        &mut self,
+        page: PhysicalPage,
+        offset: u32,
+        size: u32,
+        store: impl FnOnce() -> R,
+    ) -> R {
         let place = CodePlace { object: page.object, page: page.page };
+        let registry = Arc::clone(&self.registry);
+        let _change = registry.change_code();
+        let result = store();
         self.drop_code(place, offset, size);
-        self.registry.tell_store(place, offset, size, Some(&self.shared));
+        registry.tell_store(place, offset, size, Some(&self.shared));
+        result
     }
 
     /// Drops the blocks that were decoded from these bytes.
@@ -23,11 +41,8 @@ impl Cpu {
     }
 
     fn release_code_page(&mut self, place: CodePlace) {
-        if self.registry.release(place)
-            && let Some(object) = self.object_if_known(place.object)
-        {
-            object.unwatch(place.page);
-        }
+        let object = self.object_if_known(place.object);
+        self.registry.release(place, object.map(|object| &**object));
     }
 
     /// Notes that a block is about to be decoded from bytes of a claimed page: before they are read, so that no store falls between.
@@ -43,8 +58,8 @@ impl Cpu {
         }
         self.blocks.add_page(place);
         self.revoke_writes(page.host);
-        let object = self.object(page.object).clone();
-        let (registry, shared) = (self.registry.clone(), self.shared.clone());
+        let object = Arc::clone(self.object(page.object));
+        let (registry, shared) = (Arc::clone(&self.registry), Arc::clone(&self.shared));
         registry.claim(&object, place, page.host, &shared, || self.serve_notices());
     }
 

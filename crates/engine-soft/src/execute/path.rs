@@ -167,6 +167,11 @@ fn segment(op: &Op) -> SegmentName {
     NAMES[usize::from(op.length_and_segment >> 4 & 7)]
 }
 
+/// Whether an access of so many bytes reaches into the next page.
+const fn crosses_page(linear: u64, bytes: usize) -> bool {
+    linear & 0xFFF > 0x1000 - bytes as u64
+}
+
 const fn kind(write: bool) -> AccessKind {
     if write { AccessKind::Write } else { AccessKind::Read }
 }
@@ -247,6 +252,9 @@ impl Path for Slow {
         if cpu.is_device(linear, BYTES, privilege)? {
             let old = cpu.read(linear, BYTES, privilege)?;
             return cpu.write(linear, BYTES, change(old), privilege);
+        }
+        if crosses_page(linear, BYTES) && !cpu.alone {
+            return Err(Stop::Alone);
         }
         let mut old = cpu.read(linear, BYTES, privilege)?;
         loop {

@@ -26,6 +26,8 @@ pub(crate) unsafe fn slow_instruction(cpu: &mut Cpu, op: *const Op) -> Leave {
         Ok(Next::Sequential) => {
             // What runs next may be other code, or the run loop may have something to do before it.
             let go_on = epoch == cpu.context_epoch
+                // Most of them serialise: code that another processor has changed before is seen behind them.
+                && !cpu.has_news()
                 && !cpu.must_step()
                 && cpu.events.pending.is_none()
                 && cpu.rflags() & rflags::IF & !enabled == 0;

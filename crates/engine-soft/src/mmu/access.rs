@@ -201,14 +201,17 @@ impl Cpu {
     fn write_host(&mut self, part: &Part, bytes: &[u8]) {
         if let Place::Host { address, page } = part.place {
             // SAFETY: the part lies in one page of guest memory that the space maps for writing.
-            unsafe { host::copy_to(address, bytes) };
-            self.tell_store(part, page);
+            self.storing(part, page, || unsafe { host::copy_to(address, bytes) });
         }
     }
 
-    fn tell_store(&mut self, part: &Part, page: Option<PhysicalPage>) {
-        if let Some(page) = page {
-            self.stored_to_watched(page, (part.linear & 0xFFF) as u32, part.size as u32);
+    /// Does a store to a part, with all that it takes if the page is watched.
+    fn storing<R>(&mut self, part: &Part, watched: Option<PhysicalPage>, store: impl FnOnce() -> R) -> R {
+        match watched {
+            Some(page) => {
+                self.storing_to_watched(page, (part.linear & 0xFFF) as u32, part.size as u32, store)
+            }
+            None => store(),
         }
     }
 
@@ -252,8 +255,7 @@ impl Cpu {
         let (first, second) = self.places(linear, size, AccessKind::Write, privilege)?;
         if let (Part { place: Place::Host { address, page }, .. }, None) = (&first, &second) {
             // SAFETY: the access lies in one page of guest memory that the space maps for writing.
-            unsafe { host::store(*address, size, value) };
-            self.tell_store(&first, *page);
+            self.storing(&first, *page, || unsafe { host::store(*address, size, value) });
             return Ok(());
         }
         self.write_parts(&first, second.as_ref(), &value.to_le_bytes()[..size], privilege)
@@ -311,7 +313,7 @@ impl Cpu {
     }
 
     /// Replaces `expected` by `new` in 1, 2, 4 or 8 bytes as one locked access and gives the value that was there.
-    /// On a device, and across pages, it is a read and then a write.
+    /// On a device, and across pages, it is a read and then a write: across pages of memory, for a processor that is [alone](Cpu::alone).
     ///
     /// # Errors
     /// #PF or an exit; nothing was written then.
@@ -326,9 +328,8 @@ impl Cpu {
         let (first, second) = self.places(linear, size, AccessKind::Write, privilege)?;
         if let (Part { place: Place::Host { address, page }, .. }, None) = (&first, &second) {
             // SAFETY: the access lies in one page of guest memory that the space maps for writing.
-            let value = unsafe { host::compare_exchange(*address, size, expected, new) };
-            self.tell_store(&first, *page);
-            return Ok(value);
+            let replace = || unsafe { host::compare_exchange(*address, size, expected, new) };
+            return Ok(self.storing(&first, *page, replace));
         }
         let value = self.read(linear, size, privilege)?;
         self.write(linear, size, if value == expected { new } else { value }, privilege)?;
@@ -353,14 +354,14 @@ impl Cpu {
         }
     }
 
-    /// Whether any of an access that is about to write goes to something else than host memory.
+    /// Whether any of an access that is about to write goes to something else than guest memory of ours.
     ///
     /// # Errors
     /// #PF, or an exit of the page walk.
     pub(crate) fn is_device(&mut self, linear: u64, size: usize, privilege: Privilege) -> Result<bool, Stop> {
         let (first, second) = self.places(linear, size, AccessKind::Write, privilege)?;
         let host = |part: &Part| matches!(part.place, Place::Host { .. });
-        Ok(second.is_some() || !host(&first))
+        Ok(!host(&first) || second.is_some_and(|second| !host(&second)))
     }
 
     /// As [`Cpu::compare_exchange`], for 16 bytes at an aligned address.
@@ -377,9 +378,8 @@ impl Cpu {
         let (first, _) = self.places(linear, 16, AccessKind::Write, privilege)?;
         if let Place::Host { address, page } = first.place {
             // SAFETY: the access lies in one page of guest memory that the space maps for writing; it is aligned.
-            let value = unsafe { host::compare_exchange_16(address, expected, new) };
-            self.tell_store(&first, page);
-            return Ok(value);
+            let replace = || unsafe { host::compare_exchange_16(address, expected, new) };
+            return Ok(self.storing(&first, page, replace));
         }
         let mut bytes = [0; 16];
         self.read_bytes(linear, &mut bytes, privilege)?;

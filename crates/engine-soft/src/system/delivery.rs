@@ -30,6 +30,7 @@ pub fn deliver(cpu: &mut Cpu, event: Event) -> Result<(), ExitReason> {
         match attempt(cpu, event) {
             Ok(()) => return Ok(()),
             Err(Stop::Exit(reason)) => return Err(reason),
+            Err(Stop::Alone) => unreachable!("a delivery locks single bytes only"),
             Err(Stop::Exception(second)) => event = combine(event, second).ok_or(ExitReason::TripleFault)?,
         }
     }

@@ -55,16 +55,28 @@ impl Found {
     /// Sets the accessed bit in the table, if it is clear.
     pub(super) fn mark_accessed(&self, cpu: &mut Cpu) -> Result<(), Stop> {
         if self.attributes().segment_type() & SegmentAttributes::ACCESSED == 0 {
-            let access = self.descriptor.access() | 1;
-            cpu.write(self.linear + 5, 1, access.into(), Privilege::ImplicitSupervisor)?;
+            let mut access = self.descriptor.access();
+            // Locked, as on a processor (SDM 3A 8.1.2.1): what another one has changed meanwhile stays.
+            while let Some(found) = self.replace_access(cpu, access, access | 1)? {
+                access = found;
+            }
         }
         Ok(())
     }
 
-    /// Sets the type bits of a system descriptor in the table.
-    pub(super) fn set_type(&self, cpu: &mut Cpu, type_bits: u8) -> Result<(), Stop> {
-        let access = self.descriptor.access() & 0xF0 | type_bits;
-        cpu.write(self.linear + 5, 1, access.into(), Privilege::ImplicitSupervisor)
+    /// Sets type bits of a system descriptor in the table; false if it is no longer what was read, because another processor was first.
+    pub(super) fn set_type(&self, cpu: &mut Cpu, type_bits: u8) -> Result<bool, Stop> {
+        let access = self.descriptor.access();
+        Ok(self.replace_access(cpu, access, access & 0xF0 | type_bits)?.is_none())
+    }
+
+    /// Replaces the access byte in the table in one locked access; gives what is there instead of `expected`, if it is something else.
+    fn replace_access(&self, cpu: &mut Cpu, expected: u8, new: u8) -> Result<Option<u8>, Stop> {
+        let linear = self.linear + 5;
+        let found =
+            cpu.compare_exchange(linear, 1, expected.into(), new.into(), Privilege::ImplicitSupervisor)?
+                as u8;
+        Ok((found != expected).then_some(found))
     }
 
     /// The second 8 bytes, which LDT and TSS descriptors and call gates have in long mode.

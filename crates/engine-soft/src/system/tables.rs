@@ -130,7 +130,9 @@ pub(super) fn ltr(cpu: &mut Cpu, instruction: &Instruction) -> Result<Next, Stop
         |kind| matches!(kind, SystemType::AvailableTss | SystemType::AvailableTss16)
     };
     let (found, mut segment) = find_system(cpu, selector, available)?;
-    found.set_type(cpu, found.attributes().segment_type() | BUSY)?;
+    if !found.set_type(cpu, found.attributes().segment_type() | BUSY)? {
+        return Err(general_protection(selector));
+    }
     segment.attributes.set_segment_type(segment.attributes.segment_type() | BUSY);
     cpu.set_segment_raw(SegmentName::Tr, segment);
     Ok(Next::Sequential)

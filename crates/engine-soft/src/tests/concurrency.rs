@@ -1,19 +1,58 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Several processors, and a host that changes memory under them.
 
+use std::sync::mpsc::RecvTimeoutError;
+use std::time::Duration;
+
 use engine::{EngineVp, ExitReason, Gpr, RunLimits};
 use iced_x86::code_asm::*;
 use memory::{MemoryObject, Rights, ViewId};
 
 use super::machine::{CODE, Machine, STACK, long_mode_state};
 
-fn second_vp(machine: &Machine, rip: u64) -> Box<dyn EngineVp> {
-    let mut vp = machine.group.create_vp(1).unwrap();
+/// Another processor, which starts at `rip` with a stack of its own.
+pub(super) fn vp_at(machine: &Machine, index: u32, rip: u64) -> Box<dyn EngineVp> {
+    let mut vp = machine.group.create_vp(index).unwrap();
     let mut state = long_mode_state(0);
     state.rip = rip;
-    state.gprs[Gpr::Rsp as usize] = STACK - 0x1000;
+    state.gprs[Gpr::Rsp as usize] = STACK - 0x1000 * u64::from(index);
     vp.restore(&state);
     vp
+}
+
+fn run_to_halt(vp: &mut dyn EngineVp) {
+    loop {
+        match vp.run(RunLimits::default()).reason {
+            ExitReason::Halt => return,
+            ExitReason::SpinWait => std::thread::yield_now(),
+            reason => panic!("{reason:?} at {:#x}", vp.rip()),
+        }
+    }
+}
+
+/// Runs the machine's processor and others at once, each to its HLT; gives the others back.
+pub(super) fn wait_together(machine: &mut Machine, others: Vec<Box<dyn EngineVp>>) -> Vec<Box<dyn EngineVp>> {
+    std::thread::scope(|scope| {
+        let spawn = |mut vp: Box<dyn EngineVp>| {
+            scope.spawn(move || {
+                run_to_halt(&mut *vp);
+                vp
+            })
+        };
+        // Who hangs is kicked after a while, and says where.
+        let kickers: Vec<_> = others.iter().map(|vp| vp.kicker()).chain([machine.vp.kicker()]).collect();
+        let (over, patience) = std::sync::mpsc::channel::<()>();
+        scope.spawn(move || {
+            if patience.recv_timeout(Duration::from_secs(60)) == Err(RecvTimeoutError::Timeout) {
+                kickers.iter().for_each(|kicker| kicker.kick());
+            }
+        });
+        let running: Vec<_> = others.into_iter().map(spawn).collect();
+        run_to_halt(&mut *machine.vp);
+        let others = running.into_iter().map(|vp| vp.join().unwrap()).collect();
+        drop(over);
+        others
+    })
 }
 
 #[test]
@@ -34,12 +73,8 @@ fn locked_increments_of_two_processors_are_not_lost() {
         a.jnz(again).unwrap();
         a.hlt().unwrap();
     });
-    let mut other = second_vp(&machine, CODE);
-    std::thread::scope(|scope| {
-        let first = scope.spawn(|| machine.vp.run(RunLimits::default()).reason);
-        assert_eq!(other.run(RunLimits::default()).reason, ExitReason::Halt);
-        assert_eq!(first.join().unwrap(), ExitReason::Halt);
-    });
+    let other = vp_at(&machine, 1, CODE);
+    wait_together(&mut machine, vec![other]);
     assert_eq!(machine.read(0x20_0000), 2 * u64::from(COUNT));
     assert_eq!(machine.read(0x20_0000 + 60), 2 * u64::from(COUNT));
 }
@@ -116,11 +151,7 @@ fn processors_that_patch_each_other_go_on() {
     let (first, second) = (CODE, CODE + 0x4000);
     machine.write(first, &program(first, second));
     machine.write(second, &program(second, first));
-    let mut other = second_vp(&machine, second);
-    std::thread::scope(|scope| {
-        let runner = scope.spawn(|| machine.vp.run(RunLimits::default()).reason);
-        assert_eq!(other.run(RunLimits::default()).reason, ExitReason::Halt);
-        assert_eq!(runner.join().unwrap(), ExitReason::Halt);
-    });
-    assert!(machine.vp.gpr(Gpr::Rax) <= u64::from(COUNT) && other.gpr(Gpr::Rax) <= u64::from(COUNT));
+    let other = vp_at(&machine, 1, second);
+    let others = wait_together(&mut machine, vec![other]);
+    assert!(machine.vp.gpr(Gpr::Rax) <= u64::from(COUNT) && others[0].gpr(Gpr::Rax) <= u64::from(COUNT));
 }

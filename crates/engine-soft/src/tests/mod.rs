@@ -2,7 +2,9 @@
 //! Programs for the whole processor, assembled here and run by way of the contract.
 
 mod concurrency;
+mod cross_modifying;
 mod devices;
+mod locked;
 mod machine;
 mod modes;
 mod programs;

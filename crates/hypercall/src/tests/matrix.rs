@@ -88,7 +88,7 @@ impl Case {
         assert_eq!(after.result(), result.into_bits(), "{self:?}: result");
     }
 
-    /// B03.027, B03.034, B03.035: control, input and output in the registers of each mode, parameters in memory.
+    /// Control, input and output in the registers of each mode, parameters in memory.
     fn by_memory(&self) {
         let mut machine = Machine::new(self.mode);
         machine.memory.map(INPUT_PAGE, false);
@@ -122,7 +122,7 @@ impl Case {
         assert_eq!(machine.memory.pages, expected_pages, "{self:?}: memory");
     }
 
-    /// B03.036, B03.044, B03.051, B03.052: parameters in registers.
+    /// Parameters in registers.
     fn by_registers(&self, offered: Offered) {
         let mut machine = Machine::new(self.mode);
         machine.offered = offered;
@@ -137,7 +137,7 @@ impl Case {
         let outcome = machine.execute();
 
         if !fits {
-            // B03.045
+            // Longer than all registers.
             assert_eq!(outcome, complete(HvStatus::INVALID_HYPERCALL_INPUT), "{self:?}");
             assert!(machine.recorder.seen.is_empty());
             return;
@@ -146,7 +146,7 @@ impl Case {
         if (input.len() > 16 && !offered.xmm_fast_input)
             || (has_output && (self.mode == CallerMode::Bits32 || !offered.xmm_fast_output))
         {
-            // B03.042, B03.043, B03.050
+            // XMM registers need their CPUID bits.
             assert_eq!(outcome, Outcome::InvalidOpcode, "{self:?}");
             assert_eq!(machine.registers, before);
             assert!(machine.recorder.seen.is_empty());
@@ -162,7 +162,7 @@ impl Case {
             block[range].copy_from_slice(&output);
             expected.set_block(&block);
         }
-        // B03.055: what is not output stays.
+        // What is not output stays.
         self.check_registers(&expected, &machine);
     }
 }
@@ -202,7 +202,7 @@ fn cases() -> Vec<Case> {
     cases
 }
 
-/// B03.004: the same effect by each convention.
+/// B03.004, B03.034, B03.035: the same effect by each convention; control, input and output in the registers of each mode.
 #[test]
 fn every_shape_by_memory() {
     let cases = cases();
@@ -210,6 +210,8 @@ fn every_shape_by_memory() {
     cases.iter().for_each(Case::by_memory);
 }
 
+/// B03.036, B03.042, B03.043, B03.044, B03.045, B03.050, B03.051, B03.052, B03.055: input in registers, in order; each form only with
+/// its CPUID bit; output behind the input; what is not output stays.
 #[test]
 fn every_shape_by_registers() {
     for (xmm_fast_input, xmm_fast_output) in [(true, true), (true, false), (false, true), (false, false)] {

@@ -53,6 +53,8 @@ pub enum PendingInterrupt {
     Vector(u8),
     /// LINT0 is asserted in ExtINT mode: the vector is to be asked of the PIC.
     External,
+    /// A parent asserts an external interrupt with this vector (TLFS 10.3.2). The APIC itself never says so.
+    Asserted(u8),
 }
 
 /// What was delivered.
@@ -210,7 +212,7 @@ impl LocalApic {
     }
 
     /// Whether fixed interrupts are accepted: enabled by IA32_APIC_BASE and by software.
-    fn accepts(&self) -> bool {
+    pub(crate) fn accepts(&self) -> bool {
         self.base.enable() && self.svr.enable()
     }
 
@@ -232,6 +234,13 @@ impl LocalApic {
         self.level.set(vector, level_triggered);
         self.auto_eoi.set(vector, auto_eoi);
         true
+    }
+
+    /// Withdraws a level-triggered vector that is requested and not delivered yet.
+    pub(crate) fn withdraw(&mut self, vector: u8) {
+        if self.level.contains(vector) {
+            self.requested.remove(vector);
+        }
     }
 
     /// Takes an interrupt message that was addressed to this APIC.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The synthetic MSRs (TLFS Appendix C). Each access is checked against what the partition was offered before it gets here.
 
-use tlfs::msr::{self, CrashCtl, OverlayPage, Scontrol, Sint, StimerConfig};
+use tlfs::msr::{self, CrashCtl, OverlayPage, Scontrol, Sint, StimeUnhaltedTimerConfig, StimerConfig};
 
 use super::{GeneralProtection, Written};
 use crate::crash::CrashRegisters;
@@ -19,11 +19,24 @@ const FIRST_VECTOR: u8 = tlfs::interrupt::MIN_FIXED_VECTOR;
 enum TimerRegister {
     Config(usize),
     Count(usize),
+    UnhaltedConfig,
+    UnhaltedCount,
 }
 
+/// The timer register with this number, which is one.
 fn timer_register(number: u32) -> TimerRegister {
-    let index = (number - msr::STIMER0_CONFIG) as usize;
-    if index.is_multiple_of(2) { TimerRegister::Config(index / 2) } else { TimerRegister::Count(index / 2) }
+    match number {
+        msr::STIME_UNHALTED_TIMER_CONFIG => TimerRegister::UnhaltedConfig,
+        msr::STIME_UNHALTED_TIMER_COUNT => TimerRegister::UnhaltedCount,
+        _ => {
+            let index = (number - msr::STIMER0_CONFIG) as usize;
+            if index.is_multiple_of(2) {
+                TimerRegister::Config(index / 2)
+            } else {
+                TimerRegister::Count(index / 2)
+            }
+        }
+    }
 }
 
 fn sint_index(number: u32) -> Result<SintIndex, GeneralProtection> {
@@ -71,9 +84,13 @@ impl Vp {
             msr::SIEFP => vtl.synic.siefp().into_bits(),
             msr::SIMP => vtl.synic.simp().into_bits(),
             msr::SINT0..=msr::SINT15 => vtl.synic.sint(sint_index(number)?).into_bits(),
-            msr::STIMER0_CONFIG..=msr::STIMER3_COUNT => match timer_register(number) {
+            msr::STIMER0_CONFIG..=msr::STIMER3_COUNT
+            | msr::STIME_UNHALTED_TIMER_CONFIG
+            | msr::STIME_UNHALTED_TIMER_COUNT => match timer_register(number) {
                 TimerRegister::Config(index) => vtl.timers[index].config().into_bits(),
                 TimerRegister::Count(index) => vtl.timers[index].count(),
+                TimerRegister::UnhaltedConfig => vtl.unhalted_timer.config().into_bits(),
+                TimerRegister::UnhaltedCount => vtl.unhalted_timer.count(),
             },
             msr::CRASH_P0..=msr::CRASH_P4 => partition.crash.parameter(number - msr::CRASH_P0),
             msr::CRASH_CTL => CrashRegisters::actions().into_bits(),
@@ -103,7 +120,9 @@ impl Vp {
             msr::SCONTROL | msr::EOM | msr::SINT0..=msr::SINT15 => {
                 self.write_synic_register(number, value)?
             }
-            msr::STIMER0_CONFIG..=msr::STIMER3_COUNT => self.write_timer(timer_register(number), value)?,
+            msr::STIMER0_CONFIG..=msr::STIMER3_COUNT
+            | msr::STIME_UNHALTED_TIMER_CONFIG
+            | msr::STIME_UNHALTED_TIMER_COUNT => self.write_timer(timer_register(number), value)?,
             _ => return Err(GeneralProtection),
         }
         Ok(None)
@@ -203,6 +222,10 @@ impl Vp {
                     vtl.timers[index].set_config(StimerConfig::from_bits(value), direct_mode, now)?;
                 }
                 TimerRegister::Count(index) => vtl.timers[index].set_count(value, now),
+                TimerRegister::UnhaltedConfig => {
+                    vtl.unhalted_timer.set_config(StimeUnhaltedTimerConfig::from_bits(value), now)?;
+                }
+                TimerRegister::UnhaltedCount => vtl.unhalted_timer.set_count(value, now),
             }
             vtl.timers_changed(reference_time);
         }

@@ -67,7 +67,7 @@ fn a_lone_edge_interrupt_needs_no_eoi() {
     assert_eq!(lab.vps[0].statistics().unwrap().msr_accesses(msr::EOI), (0, 0));
 }
 
-/// B10.026: not for level-triggered interrupts, and not while another is requested.
+/// B10.026: not for level-triggered interrupts, and not while another is requested. B10.024: the other comes with the EOI.
 #[test]
 fn others_need_an_eoi() {
     let mut lab = lab();
@@ -78,7 +78,7 @@ fn others_need_an_eoi() {
     request(&lab, 0x50, false);
     assert_eq!(lab.interrupts(0), [0x60]);
     assert!(!end(&mut lab));
-    assert_eq!(lab.interrupts(0), [0x50], "B10.024");
+    assert_eq!(lab.interrupts(0), [0x50]);
     assert!(end(&mut lab));
 }
 

@@ -103,7 +103,7 @@ fn init_forgets_an_earlier_start_up() {
     assert_eq!(lab.vps[1].registers().rip(), 0xFFF0, "where INIT left it");
 }
 
-/// The register page is where IA32_APIC_BASE says, through INIT too, and nowhere in x2APIC mode.
+/// B10.002: the register page is where IA32_APIC_BASE says, through INIT too, and nowhere in x2APIC mode.
 #[test]
 fn the_local_apic_page_moves() {
     let mut lab = Lab::new(1);
@@ -141,6 +141,23 @@ fn other_processors_wait_from_the_beginning() {
     }
 }
 
+/// B10.020: of those addressed the one of lowest priority gets it, and one whose local APIC accepts nothing is no candidate.
+#[test]
+fn lowest_priority_goes_to_who_accepts_it() {
+    let mut lab = Lab::new(3);
+    let lowest = InterruptMessage::from_device(DeliveryMode::LowestPriority, 0x41, 0xFF, false, false);
+    lab.write_msr(0, msr::TPR, 0x30).unwrap();
+    lab.write_msr(1, msr::TPR, 0x20).unwrap();
+    // Software-disabled: priority 0, and no use.
+    lab.write_msr(2, 0x1B, 0xFEE0_0C00).unwrap();
+    lab.write_msr(2, 0x80F, 0xFF).unwrap();
+    lab.partition.deliver(lowest);
+    assert_eq!((lab.interrupts(0), lab.interrupts(1), lab.interrupts(2)), (vec![], vec![0x41], vec![]));
+    // In service at 0x41, VP 1 is now the busier one.
+    lab.partition.deliver(lowest);
+    assert_eq!((lab.interrupts(0), lab.interrupts(1)), (vec![0x41], vec![]));
+}
+
 /// Lowest priority, logical and broadcast destinations reach whom they should.
 #[test]
 fn interrupts_are_routed_by_destination() {
@@ -168,7 +185,7 @@ fn interrupts_are_routed_by_destination() {
 struct Pic {
     partition: Weak<Partition>,
     vectors: Mutex<Vec<u8>>,
-    ended: Mutex<Vec<u8>>,
+    ended: Mutex<Vec<(u32, u8)>>,
 }
 
 impl InterruptController for Pic {
@@ -178,8 +195,8 @@ impl InterruptController for Pic {
         self.partition.upgrade().unwrap().set_external_interrupt(false);
         vector
     }
-    fn end_of_interrupt(&self, vector: u8) {
-        self.ended.lock().unwrap().push(vector);
+    fn end_of_interrupt(&self, vp: u32, vector: u8) {
+        self.ended.lock().unwrap().push((vp, vector));
     }
 }
 
@@ -197,18 +214,27 @@ fn the_pic_is_asked_for_its_vector() {
     assert_eq!(lab.partition.vp(0).state().vtl(Vtl::VTL0).apic.serving(), None);
 }
 
-/// B10.023: the end of a level-triggered interrupt is told to the interrupt controllers; that of an edge-triggered one is not.
+/// B10.023: the end of a level-triggered interrupt is told to the interrupt controllers, with VP and vector, whichever way the guest ends it; that of an
+/// edge-triggered one is not.
 #[test]
 fn level_triggered_interrupts_end_outside_too() {
-    let mut lab = Lab::new(1);
+    let mut lab = Lab::new(2);
     let pic = Arc::new(Pic::default());
     lab.partition.set_interrupt_controller(pic.clone());
     for (vector, level) in [(0x51, true), (0x52, false)] {
-        lab.partition.deliver(InterruptMessage::from_device(DeliveryMode::Fixed, vector, 0, false, level));
-        assert_eq!(lab.interrupts(0), [vector]);
-        lab.write_msr(0, msr::EOI, 0).unwrap();
+        lab.partition.deliver(InterruptMessage::from_device(DeliveryMode::Fixed, vector, 1, false, level));
+        assert_eq!(lab.interrupts(1), [vector]);
+        lab.write_msr(1, msr::EOI, 0).unwrap();
     }
-    assert_eq!(*pic.ended.lock().unwrap(), [0x51]);
+    assert_eq!(*pic.ended.lock().unwrap(), [(1, 0x51)]);
+    // The assist spares nobody the end of a level-triggered interrupt.
+    lab.write_msr(1, msr::VP_ASSIST_PAGE, 0x2_0001).unwrap();
+    lab.partition.deliver(InterruptMessage::from_device(DeliveryMode::Fixed, 0x61, 1, false, true));
+    assert_eq!(lab.interrupts(1), [0x61]);
+    assert_eq!(lab.read_u32(0x2_0000), 0);
+    lab.write_msr(1, 0x1B, 0xFEE0_0C00).unwrap();
+    lab.write_msr(1, 0x80B, 0).unwrap();
+    assert_eq!(*pic.ended.lock().unwrap(), [(1, 0x51), (1, 0x61)]);
 }
 
 /// A VP that sleeps is woken by whoever gives it something to do; one that was woken before it slept does not sleep.
@@ -273,4 +299,79 @@ fn no_wake_up_is_lost_between_threads() {
         }
     });
     assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+}
+
+/// B10.001: every source of interrupts there is reaches the VP: a device, a parent, a message of the hypervisor, a message and a signal of a partition, ICR,
+/// and timers.
+#[test]
+fn every_source_interrupts() {
+    use tlfs::interrupt::{InterruptControl, InterruptVector};
+    use tlfs::synic::MessageType;
+    use tlfs::vp::VpIndex;
+    let mut lab = Lab::new(2);
+    lab.enable_synic(0);
+    for (number, vector) in [(msr::SINT1, 0xA1), (msr::SINT2, 0xA2), (msr::SINT3, 0xA3)] {
+        lab.write_msr(0, number, 1 << 17 | vector).unwrap();
+    }
+    let partition = Arc::clone(&lab.partition);
+    let taken = |lab: &mut Lab, vector| {
+        assert_eq!(lab.interrupts(0), [vector]);
+        lab.write_msr(0, msr::EOI, 0).unwrap();
+    };
+    partition.deliver(fixed(0x41, 0));
+    taken(&mut lab, 0x41);
+    let control = InterruptControl::new();
+    assert!(partition.assert_virtual_interrupt(control, 0, InterruptVector(0x42), Vtl::VTL0).is_success());
+    taken(&mut lab, 0x42);
+    lab.write_msr(0, msr::STIMER0_COUNT, 1).unwrap();
+    lab.write_msr(0, msr::STIMER0_CONFIG, 1 << 16 | 1).unwrap();
+    lab.advance(1);
+    taken(&mut lab, 0xA1);
+    let port = partition.create_guest_port(crate::PortKind::Message, VpIndex(0), sint(2)).unwrap();
+    assert!(port.post_message(MessageType(1), b"").is_success());
+    taken(&mut lab, 0xA2);
+    let event = crate::PortKind::Event { base_flag: 0, flag_count: 1 };
+    let port = partition.create_guest_port(event, VpIndex(0), sint(3)).unwrap();
+    assert!(port.signal_event(0).is_success());
+    taken(&mut lab, 0xA3);
+    lab.write_msr(1, msr::ICR, 0x43).unwrap();
+    taken(&mut lab, 0x43);
+    lab.write_msr(0, msr::STIMER1_COUNT, 1).unwrap();
+    lab.write_msr(0, msr::STIMER1_CONFIG, 1 << 12 | 0x44 << 4 | 1).unwrap();
+    taken(&mut lab, 0x44);
+}
+
+/// B10.003: there is no system management mode, and an SMI does nothing.
+#[test]
+fn an_smi_does_nothing() {
+    let mut lab = Lab::new(2);
+    lab.write_msr(0, msr::ICR, 1 << 56 | 0x4200).unwrap();
+    assert!(lab.interrupts(1).is_empty());
+    assert_eq!(lab.read_msr(0, msr::ICR), Ok(1 << 56 | 0x4200));
+}
+
+/// B10.005, B10.006: the APIC id cannot be written, so none is there twice; logical ids can be, and reach everyone who has them.
+#[test]
+fn ids_are_fixed_and_logical_ids_are_not() {
+    let mut lab = Lab::new(2);
+    let access = |gpa, kind| {
+        ExitReason::Memory(engine::MemoryAccess {
+            gpa,
+            gva: None,
+            size: 4,
+            kind,
+            cause: engine::MemoryExitCause::Unmapped,
+            page_walk: false,
+            user: false,
+        })
+    };
+    let write = |offset: u64, value| access(0xFEE0_0000 + offset, engine::MemoryAccessKind::Write(value));
+    assert_eq!(lab.answer(1, write(0x20, 0)), Ok(0));
+    assert_eq!(lab.answer(1, access(0xFEE0_0020, engine::MemoryAccessKind::Read)), Ok(1 << 24));
+    for vp in 0..2 {
+        assert_eq!(lab.answer(vp, write(0xD0, 1 << 24)), Ok(0));
+    }
+    let twice = InterruptMessage::from_device(DeliveryMode::Fixed, 0x44, 1, true, false);
+    lab.partition.deliver(twice);
+    assert_eq!((lab.interrupts(0), lab.interrupts(1)), (vec![0x44], vec![0x44]));
 }

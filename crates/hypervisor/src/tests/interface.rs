@@ -11,7 +11,7 @@ use crate::{CrashReport, Enlightenment, MsrHandler};
 const PAGE: u64 = 5 * PAGE_SIZE;
 
 /// B03.067, B02.022, B02.023, B03.071: the page appears only after the guest has said who it is, goes when it takes that back, and
-/// uncovers what it hid.
+/// uncovers what it hid. B02.020, B03.064: both registers are the partition's. B03.072: the page is VMCALL, RET.
 #[test]
 fn the_hypercall_page_needs_a_guest_os_id() {
     let mut lab = Lab::new(2);
@@ -20,9 +20,9 @@ fn the_hypercall_page_needs_a_guest_os_id() {
     assert_eq!(lab.read_msr(0, msr::HYPERCALL), Ok(PAGE));
     lab.write_msr(0, msr::GUEST_OS_ID, 7).unwrap();
     lab.write_msr(0, msr::HYPERCALL, PAGE | 1).unwrap();
-    // B02.020, B03.064: both are the partition's.
+    // Both are the partition's.
     assert_eq!((lab.read_msr(1, msr::GUEST_OS_ID), lab.read_msr(1, msr::HYPERCALL)), (Ok(7), Ok(PAGE | 1)));
-    // B03.072: VMCALL, RET.
+    // VMCALL, RET.
     assert_eq!(lab.read_u32(PAGE), 0xC3C1_010F);
     lab.write_msr(1, msr::GUEST_OS_ID, 0).unwrap();
     assert_eq!(lab.read_msr(0, msr::HYPERCALL), Ok(PAGE));

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What a guest sees, played on the scripted engine. Tests name the behaviour that they prove (B02.007 and so on).
 
+mod assertions;
 mod assist;
 mod events;
 mod hypercalls;
@@ -8,6 +9,7 @@ mod interface;
 mod monitors;
 mod ports;
 mod survival;
+mod suspension;
 mod synic;
 mod timers;
 
@@ -71,7 +73,7 @@ impl Lab {
     fn start(&mut self, vp: usize) {
         {
             let mut state = self.partition.vp(vp as u32).state();
-            state.run_state = crate::vp::state::RunState::Running;
+            state.set_run_state(crate::vp::state::RunState::Running, self.partition.reference_time());
             state.vtl(Vtl::VTL0).apic.set_up_as_firmware_does();
         }
         let mut registers = self.vps[vp].registers().save();

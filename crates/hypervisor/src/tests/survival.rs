@@ -116,7 +116,11 @@ fn perform(lab: &mut Lab, vp: usize, act: Act) {
         match lab.vps[vp].run(None) {
             VpExit::Port(END) => break,
             VpExit::Memory(_) | VpExit::Parameter(_) => lab.vps[vp].retry(),
-            VpExit::Idle { .. } => lab.partition.vp(vp as u32).state().run_state = RunState::Running,
+            VpExit::Idle { .. } => lab
+                .partition
+                .vp(vp as u32)
+                .state()
+                .set_run_state(RunState::Running, lab.partition.reference_time()),
             VpExit::Reset | VpExit::Crash(_) | VpExit::SpinWait => {}
             other => panic!("{other:?}"),
         }

@@ -57,7 +57,7 @@ fn signal(lab: &mut Lab, vp: usize, connection: u32, flag: u16) -> HvStatus {
     lab.call(vp, Lab::fast(CallCode::SIGNAL_EVENT), u64::from(connection) | u64::from(flag) << 32, 0)
 }
 
-/// B11.037 to B11.041, B11.047, B11.051: registers after reset, what they take, and what they give back.
+/// B11.036 to B11.041, B11.047, B11.051: registers after reset, what they take, and what they give back.
 #[test]
 fn registers_start_and_check_as_specified() {
     let mut lab = Lab::new(2);
@@ -340,7 +340,7 @@ fn a_host_port_is_called_on_the_senders_thread() {
     assert_eq!(*host.0.lock().unwrap(), [(7, vec![1, 2, 3, 4]), (8, vec![])]);
 }
 
-/// B11.028: flags that the guest clears with locked instructions while others set them are never lost.
+/// B11.024, B11.028: flags that the guest clears with locked instructions while others set them are never lost.
 #[test]
 fn no_flag_is_lost_between_guest_and_hypervisor() {
     let mut lab = lab(1, 0);
@@ -378,4 +378,123 @@ fn no_flag_is_lost_between_guest_and_hypervisor() {
         }
     });
     assert_eq!(taken, rounds);
+}
+
+/// B11.044: an interrupt that is in service ends by the rule under which it was delivered, whatever the source says meanwhile.
+#[test]
+fn changing_auto_eoi_leaves_what_is_in_flight() {
+    const AUTO_EOI: u64 = 1 << 17;
+    // Delivered without: turning it on ends nothing.
+    let mut without = lab(1, 0);
+    assert!(without.partition.set_sint(0, sint(SINT)));
+    assert_eq!(without.interrupts(0), [VECTOR]);
+    without.write_msr(0, msr::SINT8, u64::from(VECTOR) | AUTO_EOI).unwrap();
+    assert!(without.partition.set_sint(0, sint(SINT)));
+    assert!(without.interrupts(0).is_empty(), "the explicit EOI is still to come");
+    without.write_msr(0, msr::EOI, 0).unwrap();
+    assert_eq!(without.interrupts(0), [VECTOR]);
+    assert!(without.partition.set_sint(0, sint(SINT)));
+    assert_eq!(without.interrupts(0), [VECTOR], "and now none is needed");
+    // Delivered with: turning it off leaves nothing to end.
+    let mut with = lab(1, AUTO_EOI);
+    assert!(with.partition.set_sint(0, sint(SINT)));
+    assert_eq!(with.interrupts(0), [VECTOR]);
+    with.write_msr(0, msr::SINT8, VECTOR.into()).unwrap();
+    assert!(with.partition.set_sint(0, sint(SINT)));
+    assert_eq!(with.interrupts(0), [VECTOR]);
+    assert!(with.partition.set_sint(0, sint(SINT)));
+    assert!(with.interrupts(0).is_empty());
+}
+
+/// B11.045: one EOM looks at the queues of all sources, and does nothing when there is nothing in them.
+#[test]
+fn an_eom_looks_at_all_queues() {
+    let mut lab = lab(1, 1 << 17);
+    lab.write_msr(0, msr::EOM, 0).unwrap();
+    assert!(lab.interrupts(0).is_empty());
+    lab.write_msr(0, msr::SINT3, 1 << 17 | 0xA3).unwrap();
+    let port = lab.partition.create_guest_port(PortKind::Message, VpIndex(0), sint(3)).unwrap();
+    for word in [1u32, 2] {
+        assert_eq!(post(&mut lab, 0, CONNECTION, word), HvStatus::SUCCESS);
+        assert_eq!(port.post_message(MessageType(1), &(word + 0x10).to_le_bytes()), HvStatus::SUCCESS);
+    }
+    assert_eq!(lab.interrupts(0), [VECTOR, 0xA3]);
+    lab.free_slot(0, SINT);
+    lab.free_slot(0, 3);
+    lab.write_msr(0, msr::EOM, 0).unwrap();
+    assert_eq!((lab.slot(0, SINT).3, lab.slot(0, 3).3), (2, 0x12));
+    assert_eq!(lab.interrupts(0), [VECTOR, 0xA3]);
+}
+
+/// B11.012: a message has the payload that its size says; what an older and longer one left behind it in the slot is none of it.
+#[test]
+fn a_short_message_follows_a_long_one() {
+    let mut lab = lab(1, 0);
+    let port = lab.partition.create_guest_port(PortKind::Message, VpIndex(0), sint(SINT)).unwrap();
+    assert_eq!(port.post_message(MessageType(1), &[0xEE; 240]), HvStatus::SUCCESS);
+    lab.free_slot(0, SINT);
+    lab.write_msr(0, msr::EOM, 0).unwrap();
+    assert_eq!(port.post_message(MessageType(2), &[1, 2, 3, 4]), HvStatus::SUCCESS);
+    assert_eq!(lab.slot(0, SINT), (2, 4, false, 0x0403_0201));
+    let behind = lab.read_u32(Lab::message_page(0) + 256 * u64::from(SINT) + 20);
+    assert!([0, 0xEEEE_EEEE].contains(&behind), "{behind:#x}");
+}
+
+/// B11.001, B11.015: messages and events interrupt as fixed interrupts do: when flags and priorities let them.
+#[test]
+fn priorities_hold_back_what_is_delivered() {
+    let mut lab = lab(1, 0);
+    lab.write_msr(0, msr::TPR, 0xB0).unwrap();
+    assert_eq!(post(&mut lab, 0, CONNECTION, 1), HvStatus::SUCCESS);
+    assert_eq!(lab.slot(0, SINT).3, 1, "the message is there");
+    assert!(lab.interrupts(0).is_empty(), "the interrupt is not above the priority");
+    lab.write_msr(0, msr::TPR, 0xA0).unwrap();
+    assert!(!lab.pass(0).iter().any(|deed| matches!(deed, Deed::Injected(_))), "interrupts are off");
+    assert_eq!(lab.interrupts(0), [VECTOR]);
+    assert_eq!(signal(&mut lab, 0, 0x20, 0), HvStatus::SUCCESS);
+    assert!(lab.interrupts(0).is_empty(), "0xB0 is in service");
+    lab.write_msr(0, msr::EOI, 0).unwrap();
+    assert_eq!(lab.interrupts(0), [VECTOR]);
+}
+
+/// B11.013: a software-disabled local APIC loses the interrupt, and the message is delivered all the same.
+#[test]
+fn a_disabled_local_apic_loses_the_interrupt() {
+    let mut lab = lab(1, 0);
+    lab.write_msr(0, 0x1B, 0xFEE0_0D00).unwrap();
+    lab.write_msr(0, 0x80F, 0xFF).unwrap();
+    assert_eq!(post(&mut lab, 0, CONNECTION, 1), HvStatus::SUCCESS);
+    assert_eq!(lab.slot(0, SINT).3, 1);
+    lab.write_msr(0, 0x80F, 0x1FF).unwrap();
+    assert!(lab.interrupts(0).is_empty());
+}
+
+/// B11.049, B11.020: pages lie in memory that every VP sees. A VP that takes its messages in the order of TLFS 11.4.1, while another posts as fast as it can, loses none.
+#[test]
+fn no_message_is_lost_under_load() {
+    const MESSAGES: u32 = 500;
+    let mut lab = lab(1, 0);
+    let port = lab.partition.create_guest_port(PortKind::Message, VpIndex(0), sint(SINT)).unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for word in 0..MESSAGES {
+                while port.post_message(MessageType(1), &word.to_le_bytes()) != HvStatus::SUCCESS {
+                    std::thread::yield_now();
+                }
+            }
+        });
+        let mut expected = 0;
+        while expected < MESSAGES {
+            if lab.interrupts(0).is_empty() {
+                std::thread::yield_now();
+                continue;
+            }
+            let (kind, _, _, word) = lab.slot(0, SINT);
+            assert_eq!((kind, word), (1, expected), "in order, and none missing");
+            lab.free_slot(0, SINT);
+            lab.write_msr(0, msr::EOI, 0).unwrap();
+            expected += 1;
+        }
+    });
+    assert_eq!(lab.slot(0, SINT).0, 0);
 }

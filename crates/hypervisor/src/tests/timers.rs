@@ -55,7 +55,7 @@ fn a_time_in_the_past_expires_at_once() {
     assert_eq!(lab.interrupts(0), [VECTOR]);
 }
 
-/// B12.006, B11.009: the message of a timer says which, when it was due and when it was delivered.
+/// B12.006, B11.009, B13.001, B13.008: the message of a timer says which, when it was due and when it was delivered.
 #[test]
 fn a_message_timer_fills_the_slot_of_its_source() {
     let mut lab = Lab::new(1);
@@ -180,4 +180,29 @@ fn the_local_apic_timer_fires() {
     };
     assert_eq!(lab.answer(0, narrow(engine::MemoryAccessKind::Read)), Ok(0x15));
     assert_eq!(lab.answer(0, narrow(engine::MemoryAccessKind::Write(1))), Err(Gp), "B10.004");
+}
+
+/// B12.001, B12.009: four synthetic timers and the local APIC's, all due at the same time, in whatever order.
+#[test]
+fn all_timers_of_a_vp_run_at_once() {
+    let mut lab = Lab::new(1);
+    for index in 0..4 {
+        let vector = 0x60 + 0x10 * u64::from(index);
+        lab.write_msr(0, msr::STIMER0_COUNT + 2 * index, 10_000).unwrap();
+        lab.write_msr(0, msr::STIMER0_CONFIG + 2 * index, DIRECT | vector << 4 | ENABLE).unwrap();
+    }
+    lab.write_msr(0, 0x1B, 0xFEE0_0D00).unwrap();
+    lab.write_msr(0, 0x832, 0xA0).unwrap();
+    lab.write_msr(0, 0x83E, 0b1011).unwrap();
+    lab.write_msr(0, 0x838, 200_000).unwrap();
+    lab.advance(9_999);
+    assert!(lab.interrupts(0).is_empty());
+    lab.advance(1);
+    let mut taken = Vec::new();
+    for _ in 0..5 {
+        taken.extend(lab.interrupts(0));
+        lab.write_msr(0, msr::EOI, 0).unwrap();
+    }
+    taken.sort_unstable();
+    assert_eq!(taken, [0x60, 0x70, 0x80, 0x90, 0xA0]);
 }

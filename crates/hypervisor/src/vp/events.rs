@@ -34,6 +34,8 @@ enum Delivered {
     Vector(u8),
     /// The vector is still to be asked of the PIC.
     External,
+    /// The external interrupt that the parent asserts.
+    Asserted(u8),
 }
 
 impl Vp {
@@ -48,7 +50,7 @@ impl Vp {
     }
 
     fn wait(&mut self, run_state: RunState) {
-        self.shared().state().run_state = run_state;
+        self.shared().state().set_run_state(run_state, self.partition.reference_time());
         self.look = true;
     }
 
@@ -70,6 +72,7 @@ impl Vp {
             Delivered::Nothing => {}
             Delivered::Nmi => self.trace(TraceEvent::Nmi),
             Delivered::Vector(vector) => self.trace(TraceEvent::Interrupt(vector)),
+            Delivered::Asserted(vector) => self.trace(TraceEvent::ExternalInterrupt(vector)),
             Delivered::External => {
                 self.acknowledge_external();
                 // The PIC may have another one, and what was decided is out of date.
@@ -106,32 +109,38 @@ impl Vp {
     fn decide(&mut self, now: u64) -> Decision {
         let vtl_index = self.active_vtl;
         let partition = &*self.partition;
+        let reference = partition.reference_time();
         let mut state = partition.vp(self.index).state();
         if !state.flush.is_empty() {
             state.flush.carry_out(&mut *self.engine);
+        }
+        if state.is_suspended() {
+            // Whatever arrives waits, timers too.
+            let (limits, expirations) = (RunLimits::default(), TimerExpirations::default());
+            return Decision { limits, delivered: Delivered::Nothing, expirations, sleep: true };
         }
         if std::mem::take(&mut state.init) {
             let signature = partition.processor().signature();
             let registers = after_init(&self.engine.save(), signature);
             self.engine.restore(&registers);
             let run_state = if self.index == 0 { RunState::Running } else { RunState::WaitForStartUp };
-            self.apic_page = state.init(vtl_index, run_state);
+            self.apic_page = state.init(vtl_index, run_state, reference);
         }
         if let Some(page) = state.start_up.take()
-            && state.run_state == RunState::WaitForStartUp
+            && state.run_state() == RunState::WaitForStartUp
         {
             start_up_at(&mut *self.engine, page);
-            state.run_state = RunState::Running;
+            state.set_run_state(RunState::Running, reference);
         }
         let tsc_offset = self.engine.msrs().tsc_offset;
-        let expirations = state.vtl(vtl_index).advance(now, tsc_offset, partition.reference_time());
+        let expirations = state.advance(vtl_index, now, tsc_offset, reference);
         let mut limits = RunLimits::default();
         let mut delivered = Delivered::Nothing;
-        if state.run_state == RunState::WaitForStartUp {
+        if state.run_state() == RunState::WaitForStartUp {
             return Decision { limits, delivered, expirations, sleep: true };
         }
 
-        let idle = state.run_state == RunState::GuestIdle;
+        let idle = state.run_state() == RunState::GuestIdle;
         let mut wakes = false;
         if state.nmi {
             wakes = true;
@@ -149,6 +158,12 @@ impl Vp {
             if self.engine.can_take_interrupt() {
                 match pending {
                     PendingInterrupt::External => delivered = Delivered::External,
+                    PendingInterrupt::Asserted(vector) => {
+                        vtl.assertions.external_acknowledged();
+                        self.engine.inject(Event::Interrupt(vector));
+                        delivered = Delivered::Asserted(vector);
+                        limits.interrupt_window = vtl.pending().is_some();
+                    }
                     PendingInterrupt::Vector(_) => {
                         if let Some(acknowledged) = vtl.acknowledge() {
                             self.engine.inject(Event::Interrupt(acknowledged.vector));
@@ -164,11 +179,11 @@ impl Vp {
         }
         // Whoever is idle wants to know of every interrupt, also of one that has to wait for the end of another.
         wakes |= idle && vtl.is_requested();
-        limits.deadline = vtl.deadline(tsc_offset);
         if wakes {
-            state.run_state = RunState::Running;
+            state.set_run_state(RunState::Running, reference);
         }
-        Decision { limits, delivered, expirations, sleep: state.run_state != RunState::Running }
+        limits.deadline = state.vtl(vtl_index).deadline(tsc_offset);
+        Decision { limits, delivered, expirations, sleep: !state.executes() }
     }
 
     /// The acknowledge cycle with the PIC, for an interrupt that can be delivered now.

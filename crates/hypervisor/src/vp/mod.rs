@@ -151,7 +151,7 @@ impl Vp {
         self.engine.restore(&engine::VpState::reset(signature));
         self.processor_msrs = ProcessorMsrs::new();
         let run_state = if self.index == 0 { RunState::Running } else { RunState::WaitForStartUp };
-        let apic_page = self.shared().state().reset(run_state);
+        let apic_page = self.shared().state().reset(run_state, self.partition.reference_time());
         self.apic_page = apic_page;
         self.look = true;
     }

@@ -217,7 +217,7 @@ impl Vp {
             Effect::EndOfInterrupt(level_triggered) => {
                 let controller = self.partition.interrupt_controller();
                 if let (Some(vector), Some(controller)) = (level_triggered, controller) {
-                    controller.end_of_interrupt(vector);
+                    controller.end_of_interrupt(self.index, vector);
                 }
             }
         }

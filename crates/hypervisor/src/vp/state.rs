@@ -17,6 +17,8 @@ use crate::local_apic::{
 use crate::reference_time::ReferenceTime;
 use crate::synic::{Buffer, Delivered, InvalidSynicState, Message, SintIndex, SintInterrupt, Synic};
 use crate::synthetic_timer::SyntheticTimer;
+use crate::unhalted_timer::{Raises, UnhaltedTimer};
+use crate::virtual_interrupt::Assertions;
 
 /// VTLs that exist. Only VTL 0 does so far; everything is indexed by VTL all the same.
 pub(crate) const VTL_COUNT: usize = 1;
@@ -41,7 +43,9 @@ state::state_enum!(RunState { Running = 0, WaitForStartUp = 1, Halted = 2, Guest
 
 /// What is shared of a VP.
 pub(crate) struct VpState {
-    pub(crate) run_state: RunState,
+    run_state: RunState,
+    /// Explicitly suspended: it does nothing until somebody resumes it (TLFS 7.4).
+    suspended: bool,
     pub(crate) nmi: bool,
     pub(crate) init: bool,
     /// Page number of a start-up IPI, which counts only if the VP waits for one.
@@ -51,11 +55,61 @@ pub(crate) struct VpState {
 }
 
 // What was to be flushed is: a VP that takes up a state knows no translations.
-state::state!(VpState { run_state, nmi, init, start_up, flush as derived, vtls });
+state::state!(VpState { run_state, suspended, nmi, init, start_up, flush as derived, vtls });
 
 impl VpState {
     pub(crate) fn new(run_state: RunState, vtls: [VtlState; VTL_COUNT]) -> Self {
-        Self { run_state, nmi: false, init: false, start_up: None, flush: PendingFlush::default(), vtls }
+        let mut state = Self {
+            run_state,
+            suspended: false,
+            nmi: false,
+            init: false,
+            start_up: None,
+            flush: PendingFlush::default(),
+            vtls,
+        };
+        let executes = state.executes();
+        for vtl in &mut state.vtls {
+            // At time zero: the clock starts with the partition.
+            vtl.unhalted_timer.set_executing(executes, 0);
+        }
+        state
+    }
+
+    /// What the VP is doing.
+    pub(crate) fn run_state(&self) -> RunState {
+        self.run_state
+    }
+
+    /// Changes what the VP is doing.
+    pub(crate) fn set_run_state(&mut self, run_state: RunState, reference: &ReferenceTime) {
+        self.run_state = run_state;
+        self.note_execution(reference);
+    }
+
+    /// Whether the VP is explicitly suspended.
+    pub(crate) fn is_suspended(&self) -> bool {
+        self.suspended
+    }
+
+    /// Suspends the VP or lets it go on.
+    pub(crate) fn set_suspended(&mut self, suspended: bool, reference: &ReferenceTime) {
+        self.suspended = suspended;
+        self.note_execution(reference);
+    }
+
+    /// Whether the VP executes instructions, as far as it is up to it.
+    pub(crate) fn executes(&self) -> bool {
+        self.run_state == RunState::Running && !self.suspended
+    }
+
+    fn note_execution(&mut self, reference: &ReferenceTime) {
+        let (executes, now) = (self.executes(), reference.at(reference.clock().now()));
+        for vtl in &mut self.vtls {
+            if vtl.unhalted_timer.set_executing(executes, now) {
+                vtl.timers_changed(reference);
+            }
+        }
     }
 
     /// The state of a VTL that exists.
@@ -64,8 +118,8 @@ impl VpState {
     }
 
     /// INIT, as far as the shared state goes. Gives the local APIC's page.
-    pub(crate) fn init(&mut self, vtl: Vtl, run_state: RunState) -> Option<u64> {
-        self.run_state = run_state;
+    pub(crate) fn init(&mut self, vtl: Vtl, run_state: RunState, reference: &ReferenceTime) -> Option<u64> {
+        self.set_run_state(run_state, reference);
         self.nmi = false;
         let vtl = self.vtl(vtl);
         vtl.before_end_of_interrupt();
@@ -73,15 +127,29 @@ impl VpState {
         vtl.apic.page()
     }
 
-    /// As at creation. Gives the local APIC's page.
-    pub(crate) fn reset(&mut self, run_state: RunState) -> Option<u64> {
-        (self.run_state, self.nmi, self.init, self.start_up) = (run_state, false, false, None);
+    /// As at creation; only a suspended VP stays suspended. Gives the local APIC's page.
+    pub(crate) fn reset(&mut self, run_state: RunState, reference: &ReferenceTime) -> Option<u64> {
+        (self.nmi, self.init, self.start_up) = (false, false, None);
         self.flush = PendingFlush::default();
         self.flush.add(FlushScope::All);
         for vtl in &mut self.vtls {
             vtl.reset();
         }
+        self.set_run_state(run_state, reference);
         self.vtls[0].apic.page()
+    }
+
+    /// Does what is due for a VTL at clock tick `now`.
+    pub(crate) fn advance(
+        &mut self,
+        vtl: Vtl,
+        now: u64,
+        tsc_offset: u64,
+        reference: &ReferenceTime,
+    ) -> TimerExpirations {
+        let expirations = self.vtl(vtl).advance(now, tsc_offset, reference);
+        self.nmi |= expirations.nmi;
+        expirations
     }
 
     /// Takes an interrupt message whose destination is this VP. True if the VP has to look at it.
@@ -110,9 +178,11 @@ pub(crate) struct VtlState {
     pub(crate) apic: LocalApic,
     pub(crate) synic: Synic,
     pub(crate) timers: [SyntheticTimer; STIMER_COUNT],
+    pub(crate) unhalted_timer: UnhaltedTimer,
     /// Bit n: the message of timer n waits for its slot, so that its one buffer is in use (TLFS 11.3.2).
     timer_messages: u8,
     pub(crate) eoi_assist: EoiAssist,
+    pub(crate) assertions: Assertions,
     /// Clock tick of the earliest timer, and of the next try to deliver waiting messages.
     timers_due: Option<u64>,
     retry_due: Option<u64>,
@@ -123,8 +193,10 @@ state::state!(VtlState {
     apic,
     synic,
     timers,
+    unhalted_timer,
     timer_messages,
     eoi_assist,
+    assertions,
     timers_due,
     retry_due,
 });
@@ -134,6 +206,8 @@ state::state!(VtlState {
 pub(crate) struct TimerExpirations {
     pub(crate) direct: u32,
     pub(crate) message: u32,
+    /// The time-unhalted timer wants an NMI.
+    nmi: bool,
 }
 
 impl VtlState {
@@ -143,8 +217,10 @@ impl VtlState {
             apic: LocalApic::new(apic_config),
             synic,
             timers: std::array::from_fn(|_| SyntheticTimer::new()),
+            unhalted_timer: UnhaltedTimer::new(),
             timer_messages: 0,
             eoi_assist,
+            assertions: Assertions::default(),
             timers_due: None,
             retry_due: None,
         }
@@ -155,7 +231,9 @@ impl VtlState {
         self.apic = LocalApic::new(self.apic_config);
         self.synic.reset();
         self.eoi_assist.reset();
+        self.assertions = Assertions::default();
         self.timers = std::array::from_fn(|_| SyntheticTimer::new());
+        self.unhalted_timer = UnhaltedTimer::new();
         (self.timer_messages, self.timers_due, self.retry_due) = (0, None, None);
     }
 
@@ -188,7 +266,7 @@ impl VtlState {
     /// What is to be delivered next.
     pub(crate) fn pending(&mut self) -> Option<PendingInterrupt> {
         self.settle_eoi_assist();
-        self.apic.pending()
+        self.assertions.external().map(PendingInterrupt::Asserted).or_else(|| self.apic.pending())
     }
 
     /// Whether any interrupt has arrived that is not delivered yet, whatever the priorities and the processor's flags.
@@ -200,6 +278,7 @@ impl VtlState {
     pub(crate) fn acknowledge(&mut self) -> Option<Acknowledged> {
         self.settle_eoi_assist();
         let acknowledged = self.apic.acknowledge()?;
+        self.assertions.acknowledged(acknowledged.vector);
         if !acknowledged.auto_eoi {
             if self.eoi_assist.is_armed() {
                 // It stood for an interrupt that is no longer the highest. Had the guest ended that, it would have been seen above.
@@ -283,17 +362,12 @@ impl VtlState {
 
     /// After a synthetic timer was written.
     pub(crate) fn timers_changed(&mut self, reference: &ReferenceTime) {
-        let due = self.timers.iter().filter_map(SyntheticTimer::due).min();
+        let due = self.timers.iter().filter_map(SyntheticTimer::due).chain(self.unhalted_timer.due()).min();
         self.timers_due = due.and_then(|time| reference.tick_of(time));
     }
 
     /// Does what is due at clock tick `now`.
-    pub(crate) fn advance(
-        &mut self,
-        now: u64,
-        tsc_offset: u64,
-        reference: &ReferenceTime,
-    ) -> TimerExpirations {
+    fn advance(&mut self, now: u64, tsc_offset: u64, reference: &ReferenceTime) -> TimerExpirations {
         if self.apic.deadline(tsc_offset).is_some_and(|due| now >= due) {
             self.apic.advance(now, tsc_offset);
             self.settle_eoi_assist();
@@ -316,6 +390,15 @@ impl VtlState {
 
     fn expire_timers(&mut self, reference_time: u64) -> TimerExpirations {
         let mut expirations = TimerExpirations::default();
+        if let Some(raises) = self.unhalted_timer.expire(reference_time) {
+            self.eoi_assist.tell_unhalted_timer_expired();
+            match raises {
+                Raises::Nmi => expirations.nmi = true,
+                Raises::Vector(vector) => {
+                    self.request(vector, false, false);
+                }
+            }
+        }
         for index in 0..STIMER_COUNT {
             let Some(expired) = self.timers[index].expire(reference_time) else { continue };
             if expired.config.direct_mode() {

@@ -112,14 +112,21 @@ impl InTurn<'_> {
                     }
                 }
                 None => match wake_up.into_iter().chain(turns.held_until()).min() {
-                    Some(tick) => self.around.partition.clock().skip_to(tick),
+                    Some(tick) if self.skip_to(tick) => {}
                     // Only something from outside can go on with it.
-                    None => std::thread::park(),
+                    _ => std::thread::park(),
                 },
             }
         }
         std::mem::forget(guard);
         self.vps
+    }
+
+    /// Nothing happens until then; false if time is stopped.
+    fn skip_to(&self, tick: u64) -> bool {
+        let clock = self.around.partition.clock();
+        clock.skip_to(tick);
+        clock.now() >= tick
     }
 
     fn wake(&self, asleep: &mut [Option<Option<u64>>], turns: &mut Turns, now: u64) {

@@ -53,7 +53,7 @@ impl InterruptController for ToMachine {
         self.with_pc(|pc, now| pc.acknowledge_interrupt(now)).unwrap_or(SPURIOUS)
     }
 
-    fn end_of_interrupt(&self, vector: u8) {
+    fn end_of_interrupt(&self, _vp: u32, vector: u8) {
         let _ = self.with_pc(|pc, now| pc.end_of_interrupt(now, vector));
     }
 }

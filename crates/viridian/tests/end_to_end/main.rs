@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod bad_input;
+mod conformance;
 mod debian;
 mod endings;
 mod guest;

@@ -2,6 +2,7 @@
 //! The Hyper-V interface as a guest uses it: discovery, hypercalls, SynIC, timers, reference time. The numbers are those of the
 //! crate `tlfs`; every MSR access that the hypervisor may refuse gives the fault instead of ending the program.
 
+pub mod arrivals;
 pub mod assist;
 pub mod hypercall;
 pub mod synic;
