@@ -18,7 +18,7 @@ use crate::local_apic::{Destination, InterruptMessage, LocalApicConfig};
 use crate::overlay::{Overlay, Page};
 use crate::port::monitor::Monitors;
 use crate::port::table::Ports;
-use crate::port::{Buffers, GuestTarget, Port, PortError, PortKind, PortOwner};
+use crate::port::{GuestTarget, Port, PortError, PortKind, PortOwner};
 use crate::processor::ProcessorModel;
 use crate::reference_time::ReferenceTime;
 use crate::reference_tsc_page::ReferenceTscPage;
@@ -303,9 +303,8 @@ impl Partition {
         self.space.resolve(view_of(vtl), gpn).is_some_and(|page| page.object.id() == self.overlay_pages)
     }
 
-    /// The message buffers of a port, by its id.
-    pub(crate) fn port_buffers(&self, port: u64) -> Option<Arc<Buffers>> {
-        self.ports.buffers(port)
+    pub(crate) fn ports(&self) -> &Ports {
+        &self.ports
     }
 
     /// Takes the partition's own synthetic state back to what it is at creation (TLFS 2.6, 3.13, 12.7.1). For a system reset, when no VP runs; each VP is then

@@ -19,6 +19,7 @@ impl Partition {
         self.clock().now().save(writer);
         self.reference_time().last_read().save(writer);
         lock(&self.crash.0).save(writer);
+        self.ports().last_id().save(writer);
         for vtl in vtls() {
             self.vtl(vtl).hypercall_page.registers().save(writer);
             self.vtl(vtl).reference_tsc_page.msr().into_bits().save(writer);
@@ -39,6 +40,7 @@ impl Partition {
         self.clock().skip_to(reader.value()?);
         self.reference_time().set_last_read(reader.value()?);
         lock(&self.crash.0).restore(reader)?;
+        self.ports().set_last_id(reader.value()?);
         for vtl in vtls() {
             let mut registers = (0, 0);
             registers.restore(reader)?;
@@ -50,7 +52,7 @@ impl Partition {
             let mut state = vp.state();
             VpState::restore(&mut state, reader)?;
             for vtl in vtls() {
-                state.vtl(vtl).synic.take_buffers(|port| self.port_buffers(port));
+                state.vtl(vtl).synic.take_buffers(|port| self.ports().buffers(port));
             }
             drop(state);
             vp.notify();

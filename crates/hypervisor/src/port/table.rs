@@ -112,6 +112,16 @@ impl Ports {
         self.tables.write().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The id that was given out last.
+    pub(crate) fn last_id(&self) -> u32 {
+        self.read().last_id
+    }
+
+    /// Has the search for a free id go on after this one.
+    pub(crate) fn set_last_id(&self, id: u32) {
+        self.write().last_id = id;
+    }
+
     /// The message buffers of a port, by its id.
     pub(crate) fn buffers(&self, id: u64) -> Option<Arc<Buffers>> {
         let id = u32::try_from(id).ok()?;
