@@ -303,10 +303,6 @@ impl Partition {
         self.space.resolve(view_of(vtl), gpn).is_some_and(|page| page.object.id() == self.overlay_pages)
     }
 
-    pub(crate) fn ports(&self) -> &Ports {
-        &self.ports
-    }
-
     /// Takes the partition's own synthetic state back to what it is at creation (TLFS 2.6, 3.13, 12.7.1). For a system reset, when no VP runs; each VP is then
     /// reset by [`Vp::reset`].
     pub fn reset(&self) {
