@@ -26,7 +26,7 @@ state::state!(ModelSpecificRegisters {
     xss,
 });
 state::state!(EventState { pending as via event, interrupt_shadow, nmi_blocked });
-state::state!(Repeatable { random, pauses });
+state::state!(Repeatable { instructions, random, pauses });
 state::state!(VpState {
     gprs,
     rip,
@@ -141,7 +141,7 @@ mod tests {
             let mut state = VpState::reset(0x12345);
             state.gprs = std::array::from_fn(|index| index as u64 * 0x0101_0101);
             state.events = EventState { pending, interrupt_shadow: true, nmi_blocked: false };
-            state.repeatable = Some(Repeatable { random: 5, pauses: 6 });
+            state.repeatable = Some(Repeatable { instructions: 4, random: 5, pauses: 6 });
             state.msrs.tsc_offset = u64::MAX;
             state.xsave.0[100] = 9;
             let mut other = VpState::reset(0);

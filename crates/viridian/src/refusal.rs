@@ -46,6 +46,10 @@ pub(crate) enum Refusal {
     Console(#[from] ConsoleError),
     #[error("the guest cannot be connected to its host: {0}")]
     Port(#[from] hypervisor::PortError),
+    #[error("what was saved of the guest cannot be restored: {0}")]
+    Snapshot(state::Damaged),
+    #[error("a bug ended the run; please report what was printed above")]
+    Broken,
     #[error(transparent)]
     Share(#[from] crate::run::share::BadShare),
     #[error("{0} needs --time virtual: with the host's clock no run can be held to it")]

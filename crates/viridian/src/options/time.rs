@@ -20,6 +20,10 @@ pub(crate) struct TimeOptions {
     #[arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "0", value_parser = count)]
     pub(crate) state_hash: Option<u64>,
 
+    /// A check of this program itself, under --time virtual: about every N instructions, take the whole state, drop everything, and go on from it.
+    #[arg(long, value_name = "N", value_parser = count)]
+    pub(crate) rebuild_every: Option<u64>,
+
     /// Under --time virtual, the least share of a processor that each VP gets when it has work.
     #[arg(long, value_name = "PERCENT", default_value = "0", value_parser = share)]
     pub(crate) cpu_reserve: u32,

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! `viridian run`: builds a machine around a partition, loads the guest, runs it, and says how it ended.
 
+mod computer;
 mod core_file;
 mod crowd;
 mod ending;
@@ -12,44 +13,38 @@ mod report;
 mod request;
 mod serve;
 pub(crate) mod share;
-mod state_hash;
 mod thread;
 mod turns;
 mod typed;
 mod wiring;
 
 use std::io::IsTerminal;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use engine::{Engine, Segment, SegmentName, TableRegister};
 use engine_soft::SoftEngine;
 use engine_soft::model::Model;
-use hypervisor::{Enlightenment, Partition, PartitionConfig, Vp};
+use hypervisor::Vp;
 use loader::{EntryState, Image, MemoryMap, MemoryRange, RangeKind, SegmentRegister};
-use machine::acpi::{AcpiConfig, AcpiTables};
 use machine::console::{Console, ConsoleEvent};
 use machine::layout::{E820Kind, MemoryLayout};
-use machine::time::{Frequency, TscClock};
-use machine::{Pc, PcConfig, SerialInput};
 use memory::{MemoryObject, Rights, Space, ViewId};
-use vmbus::VmbusHost;
 
 use crate::options::{EngineName, RunOptions, TimeKind};
 use crate::refusal::Refusal;
 use crate::status::Status;
+use computer::{Computer, Plan, SharedInput, SharedOutput};
 use core_file::CoreFile;
 use crowd::Crowd;
 use ending::{End, Ending};
 use guest::Guest;
 use in_turn::{InTurn, Mail};
-use rebooting::Resettable;
 use serve::Surroundings;
 use share::Share;
 use thread::VpThread;
 use typed::Typed;
-use wiring::{SelfConnections, ToMachine, ToProcessors};
 
 /// The view that a guest without VTLs has.
 const VIEW: ViewId = ViewId(0);
@@ -58,162 +53,135 @@ const VIEW: ViewId = ViewId(0);
 const VIRTUAL_START: Duration = Duration::from_secs(1_767_225_600);
 
 /// Runs a guest to its end.
-pub(crate) fn run(options: &RunOptions) -> Result<Status, Refusal> {
+pub(crate) fn run(options: RunOptions) -> Result<Status, Refusal> {
+    let options = Arc::new(options);
     let verdict = &options.verdict;
-    let share = share(options)?;
+    let share = share(&options)?;
     let core = verdict.core.as_deref().map(CoreFile::new).transpose()?;
-    let guest = Guest::from_options(options)?;
+    let guest = Guest::from_options(&options)?;
     let layout = MemoryLayout::new(options.memory)?;
-    let (engine, address_bits) = make_engine(options)?;
-    let space = Space::new(address_bits);
-
-    let config = PartitionConfig {
-        vp_count: options.cpus,
-        enlightenments: options.hv,
-        statistics: options.stats,
-        ..PartitionConfig::default()
-    };
-    let has_vmbus = options.hv.contains(Enlightenment::Synic);
-    let (partition, mut vps) = Partition::create(&engine, &space, config)?;
-    let apic_ids = partition.vps().map(hypervisor::VpShared::apic_id).collect();
-    let acpi = AcpiTables::new(&AcpiConfig { apic_ids, vmbus: has_vmbus })?;
-    rebooting::boot(&guest, &layout, &acpi, &partition, &mut vps)?;
-    let mut vmbus = has_vmbus.then(|| VmbusHost::connect(&partition)).transpose()?;
-
-    let at_end_of_input = guest.at_end_of_input;
-    let mut console = Console::on_stdio(at_end_of_input)?;
-    // Its files are not needed again, unless it boots again.
-    let guest = verdict.reboot.then_some(guest);
-    let ending = Arc::new(Ending::default());
-    ending.set_partition(&partition);
-    let frequency = Frequency::new(partition.clock().frequency()).expect("a clock that runs");
-    let time = TscClock::new(frequency, 0);
     let repeatable = options.time.time == TimeKind::Virtual;
-    let started = if repeatable { VIRTUAL_START } else { since_epoch() };
+
+    let mut console = Console::on_stdio(guest.at_end_of_input)?;
+    let ending = Arc::new(Ending::default());
     // A terminal's input comes while the guest runs; everything else is there before it starts, if the run is to be repeatable.
     let typed = if repeatable && !std::io::stdin().is_terminal() {
-        Some(Typed::standard_input(at_end_of_input).map_err(Refusal::StandardInput)?)
+        Some(Typed::standard_input(guest.at_end_of_input).map_err(Refusal::StandardInput)?)
     } else {
         None
     };
-    let input: Box<dyn SerialInput> = match &typed {
-        Some(typed) => Box::new(typed.clone()),
-        None => console.input(),
-    };
-    let connections = Arc::new(SelfConnections::new(Arc::clone(&partition)));
+    let input = typed.as_ref().map_or_else(|| console.input(), |typed| Box::new(typed.clone()));
     let output = match &verdict.expect {
         Some(text) => expect::watch(console.output(), text, &ending),
         None => console.output(),
     };
-    let config = PcConfig::new(layout, options.cpus)
-        .clock_start_ns(started.as_nanos() as i128)
-        .serial_input(input)
-        .serial_output(output)
-        .test_device(connections.clone());
-    let pc = Arc::new(Pc::new(config, Arc::new(ToProcessors(Arc::clone(&partition))), ending.clone())?);
-    partition.set_interrupt_controller(Arc::new(ToMachine {
-        pc: Arc::downgrade(&pc),
-        partition: Arc::downgrade(&partition),
-        time,
-    }));
-    let around = Surroundings { partition: Arc::clone(&partition), pc: Arc::clone(&pc), time };
+    let plan = Arc::new(Plan {
+        options: Arc::clone(&options),
+        layout,
+        clock_start_ns: if repeatable { VIRTUAL_START } else { since_epoch() }.as_nanos() as i128,
+        ending: Arc::clone(&ending),
+        input: SharedInput(Arc::new(Mutex::new(input))),
+        output: SharedOutput(Arc::new(Mutex::new(output))),
+    });
+    let mut computer = Computer::new(&plan)?;
+    computer.boot(&guest)?;
+    // Its files are not needed again, unless it boots again.
+    let guest = verdict.reboot.then_some(guest);
     let mail: Arc<Mail> = Arc::default();
     if typed.is_none() {
-        let input_ready: Box<dyn Fn() + Send + Sync> = if repeatable {
-            let mail = Arc::clone(&mail);
-            Box::new(move || mail.input())
-        } else {
-            let (pc, partition) = (Arc::downgrade(&pc), Arc::downgrade(&partition));
-            Box::new(move || {
-                if let (Some(pc), Some(partition)) = (pc.upgrade(), partition.upgrade()) {
-                    pc.serial_input_ready(time.time(partition.clock().now()));
-                }
-            })
-        };
-        listen(&mut console, input_ready, &ending)?;
+        listen(&mut console, input_ready(&computer, repeatable.then_some(&mail)), &ending)?;
     }
 
     request::listen(&ending)?;
     let limit = verdict.timeout.map(|time| (Instant::now() + time, time));
     let end = loop {
         let running = if repeatable {
-            let instructions = vps.iter().map(Vp::instructions).sum();
-            let in_turn = InTurn {
-                instructions,
-                vps,
-                around: around.clone(),
-                ending: Arc::clone(&ending),
-                mail: Arc::clone(&mail),
-                share,
-                typed: typed.clone(),
-                every: state_hash::every(options.time.state_hash, instructions),
-            };
-            Running::in_turn(in_turn)?
+            Running::in_turn(InTurn::new(computer, share, &plan, typed.clone(), &mail))?
         } else {
-            Running::each(vps, &around, &ending)?
+            Running::each(computer, &ending)?
         };
         let end = ending.wait(limit);
         if matches!(end, End::Quit | End::Timeout(_)) {
             // Who ends a run does not wait for a reader of its output, who may have stopped to read.
             console.abandon_output();
         }
-        vps = running.join();
+        computer = running.join()?;
         let Some(guest) = guest.as_ref().filter(|_| end == End::Reset) else { break end };
-        let resettable = Resettable { partition: &partition, pc: &pc, time, connections: &connections };
-        resettable.reset(&mut vps, &mut vmbus)?;
-        rebooting::boot(guest, &layout, &acpi, &partition, &mut vps)?;
+        computer.reset()?;
+        computer.boot(guest)?;
         ending.begin_again();
     };
     // The terminal is the user's again before anything is said.
     drop(console);
     if options.time.state_hash.is_some() {
-        state_hash::print_at_end(&vps, &around);
+        report::state_hash(&computer, computer.instructions());
     }
     if options.stats {
-        report::statistics(&vps, partition.clock().now(), partition.clock().frequency());
+        let clock = computer.around.partition.clock();
+        report::statistics(&computer.vps, clock.now(), clock.frequency());
     }
     let status = report::end(&end, verdict.expect.as_deref());
     if let Some(core) = core.filter(|_| end.leaves_core(verdict.expect.is_some())) {
-        core.write(&space, &layout.mapped(), &mut vps)?;
+        core.write(&Arc::clone(computer.space()), &plan.layout.mapped(), &mut computer.vps)?;
         report::core(core.path());
     }
     Ok(status)
+}
+
+/// What the console does when there is input: it wakes the machine, or leaves that to the thread that runs the VPs in turn.
+fn input_ready(computer: &Computer, mail: Option<&Arc<Mail>>) -> Box<dyn Fn() + Send + Sync> {
+    if let Some(mail) = mail.map(Arc::clone) {
+        return Box::new(move || mail.input());
+    }
+    let Surroundings { partition, pc, time } = computer.around.clone();
+    let (pc, partition) = (Arc::downgrade(&pc), Arc::downgrade(&partition));
+    Box::new(move || {
+        if let (Some(pc), Some(partition)) = (pc.upgrade(), partition.upgrade()) {
+            pc.serial_input_ready(time.time(partition.clock().now()));
+        }
+    })
 }
 
 fn since_epoch() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
-/// The threads that run the VPs.
+/// The threads that run the VPs of a computer.
 enum Running {
-    /// One for each VP.
-    Each(Vec<JoinHandle<Vp>>),
+    /// One for each VP, which the computer has not got meanwhile.
+    Each(Box<Computer>, Vec<JoinHandle<Vp>>),
     /// One for all.
-    InTurn(JoinHandle<Vec<Vp>>),
+    InTurn(JoinHandle<Computer>),
 }
 
 impl Running {
-    fn each(vps: Vec<Vp>, around: &Surroundings, ending: &Arc<Ending>) -> Result<Self, Refusal> {
+    fn each(mut computer: Computer, ending: &Arc<Ending>) -> Result<Self, Refusal> {
+        let vps = std::mem::take(&mut computer.vps);
         let crowd = Arc::new(Crowd::new(vps.len() as u32));
         let start = |vp: Vp| {
             let name = format!("VP {}", vp.index());
-            let (around, ending, crowd) = (around.clone(), Arc::clone(ending), Arc::clone(&crowd));
+            let (around, ending, crowd) = (computer.around.clone(), Arc::clone(ending), Arc::clone(&crowd));
             let thread = VpThread { vp, around, ending, crowd };
             std::thread::Builder::new().name(name).spawn(|| thread.run()).map_err(Refusal::Thread)
         };
-        Ok(Self::Each(vps.into_iter().map(start).collect::<Result<_, _>>()?))
+        let threads = vps.into_iter().map(start).collect::<Result<_, _>>()?;
+        Ok(Self::Each(Box::new(computer), threads))
     }
 
-    fn in_turn(vps: InTurn<'static>) -> Result<Self, Refusal> {
+    fn in_turn(in_turn: InTurn) -> Result<Self, Refusal> {
         let thread = std::thread::Builder::new().name("VPs".to_owned());
-        Ok(Self::InTurn(thread.spawn(|| vps.run()).map_err(Refusal::Thread)?))
+        Ok(Self::InTurn(thread.spawn(|| in_turn.run()).map_err(Refusal::Thread)?))
     }
 
     /// Waits for their end, and gives back what they ran.
-    fn join(self) -> Vec<Vp> {
+    fn join(self) -> Result<Computer, Refusal> {
         match self {
-            Self::Each(threads) => threads.into_iter().filter_map(|thread| thread.join().ok()).collect(),
-            Self::InTurn(thread) => thread.join().unwrap_or_default(),
+            Self::Each(mut computer, threads) => {
+                // One that panicked has said so, and is no more.
+                computer.vps = threads.into_iter().filter_map(|thread| thread.join().ok()).collect();
+                Ok(*computer)
+            }
+            Self::InTurn(thread) => thread.join().map_err(|_| Refusal::Broken),
         }
     }
 }
@@ -228,6 +196,9 @@ fn share(options: &RunOptions) -> Result<Share, Refusal> {
         }
         if time.state_hash.is_some_and(|every| every != 0) {
             return Err(Refusal::NeedsVirtualTime("--state-hash N"));
+        }
+        if time.rebuild_every.is_some() {
+            return Err(Refusal::NeedsVirtualTime("--rebuild-every"));
         }
     }
     Ok(share)
