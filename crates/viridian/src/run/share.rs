@@ -84,3 +84,30 @@ impl Share {
         self.cap < WHOLE
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// B14.002, B14.004, B14.005: the ranges of reserve, cap and weight, their defaults, and the reserve that cannot be above the cap or above what there is.
+    #[test]
+    fn settings_are_checked() {
+        let usual = Share::default();
+        assert_eq!(Share::new(0, 0x1_0000, 100, 64), Ok(usual));
+        assert_eq!((usual.reserved(), usual.has_cap(), usual.quantum()), (0, false, QUANTUM));
+        let three_quarters = Share::new(0xC000, 0xC000, 10_000, 1).unwrap();
+        assert_eq!((three_quarters.reserved(), three_quarters.capped()), (PERIOD / 4 * 3, PERIOD / 4 * 3));
+        for (reserve, cap, weight, vps, refusal) in [
+            (0x8001, 0x8000, 100, 1, BadShare::ReserveAboveCap),
+            (0x1_0001, 0x1_0001, 100, 1, BadShare::TooMuch),
+            (0, 0x1_0001, 100, 1, BadShare::TooMuch),
+            (0, 0, 100, 1, BadShare::NoCap),
+            (0, WHOLE, 0, 1, BadShare::Weight),
+            (0, WHOLE, 10_001, 1, BadShare::Weight),
+            (0x8001, WHOLE, 100, 2, BadShare::Overcommitted { vps: 2 }),
+        ] {
+            assert_eq!(Share::new(reserve, cap, weight, vps), Err(refusal));
+        }
+        assert!(Share::new(0x8000, WHOLE, 1, 2).is_ok());
+    }
+}

@@ -106,3 +106,122 @@ impl Turns {
         self.candidates[candidate].awake = awake;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use engine::Engine;
+    use engine_soft::SoftEngine;
+    use engine_soft::model::Model;
+    use hypervisor::{Partition, PartitionConfig, Vp, VpExit};
+    use memory::{MemoryObject, Rights, Space, ViewId};
+
+    use super::super::share::WHOLE;
+    use super::*;
+
+    /// `jmp $`, and `pause` before it, where a processor starts.
+    const BUSY: &[u8] = &[0xEB, 0xFE];
+    const SPINNING: &[u8] = &[0xF3, 0x90, 0xEB, 0xFC];
+
+    /// VPs of partitions of their own, which share one processor.
+    struct Contest {
+        vps: Vec<Vp>,
+        turns: Turns,
+    }
+
+    impl Contest {
+        fn new(entrants: &[(Share, &[u8])]) -> Self {
+            let engine = SoftEngine::new(Model::x86_64_v2().unwrap()).with_virtual_time(0);
+            let engine: Arc<dyn Engine> = Arc::new(engine);
+            let vps = entrants.iter().map(|(_, code)| {
+                let space = Space::new(36);
+                let rom = MemoryObject::allocate(0x1000).unwrap();
+                rom.write(0xFF0, code).unwrap();
+                space.batch(|batch| batch.map(ViewId(0), 0xF_FFFF, 1, &rom, 0, Rights::ALL)).unwrap();
+                let (_, mut vps) = Partition::create(&engine, &space, PartitionConfig::default()).unwrap();
+                vps.remove(0)
+            });
+            Self { vps: vps.collect(), turns: Turns::new(entrants.iter().map(|&(share, _)| share)) }
+        }
+
+        /// Lets 60 ms pass, and gives what share of it each VP has had, in thousandths.
+        fn run(&mut self) -> Vec<u64> {
+            const STRETCH: u64 = 60_000_000;
+            let clock = Arc::clone(self.vps[0].partition().clock());
+            let mut had = vec![0; self.vps.len()];
+            while clock.now() < STRETCH {
+                let now = clock.now();
+                let Some(turn) = self.turns.next(now) else {
+                    clock.skip_to(self.turns.held_until().expect("somebody is held back"));
+                    continue;
+                };
+                let exit = self.vps[turn.candidate].run(Some(now + turn.ticks));
+                let ticks = clock.now() - now;
+                had[turn.candidate] += ticks;
+                self.turns.ran(turn.candidate, ticks);
+                match exit {
+                    VpExit::Deadline => assert_eq!(ticks, turn.ticks),
+                    VpExit::SpinWait => self.turns.make_way(turn.candidate),
+                    other => panic!("{other:?}"),
+                }
+            }
+            had.into_iter().map(|ticks| (ticks * 1000 + STRETCH / 2) / STRETCH).collect()
+        }
+    }
+
+    fn shares(entrants: &[(u32, u32, u32)]) -> Vec<u64> {
+        let entrants: Vec<(Share, &[u8])> = entrants
+            .iter()
+            .map(|&(reserve, cap, weight)| (Share::new(reserve, cap, weight, 1).unwrap(), BUSY))
+            .collect();
+        Contest::new(&entrants).run()
+    }
+
+    /// B14.004: a cap of a half gives half of a processor to a VP that is busy, whether or not anybody else wants the rest.
+    #[test]
+    fn a_cap_holds_back() {
+        assert_eq!(shares(&[(0, 0x8000, 100)]), [500]);
+        assert_eq!(shares(&[(0, 0x4000, 10_000), (0, WHOLE, 1)]), [250, 750]);
+        assert_eq!(shares(&[(0, WHOLE, 100)]), [1000]);
+    }
+
+    /// B14.005: who contends shares by weight.
+    #[test]
+    fn weights_are_shares() {
+        assert_eq!(shares(&[(0, WHOLE, 100), (0, WHOLE, 200)]), [333, 667]);
+        assert_eq!(shares(&[(0, WHOLE, 100), (0, WHOLE, 200), (0, WHOLE, 700)]), [100, 200, 700]);
+    }
+
+    /// B14.002: what is reserved is had, whatever the weights.
+    #[test]
+    fn a_reserve_comes_first() {
+        assert_eq!(shares(&[(0x8000, WHOLE, 1), (0, WHOLE, 10_000)])[0], 500);
+        // And without others it is no limit.
+        assert_eq!(shares(&[(0x8000, WHOLE, 1)]), [1000]);
+    }
+
+    /// A VP that waits in a loop makes way for one that works.
+    #[test]
+    fn who_spins_makes_way() {
+        let share = Share::default();
+        let had = Contest::new(&[(share, SPINNING), (share, BUSY)]).run();
+        assert!(had[0] <= 2 && had[1] >= 998, "{had:?}");
+    }
+
+    #[test]
+    fn who_sleeps_has_no_turn() {
+        let mut turns = Turns::new([Share::default(); 3]);
+        turns.set_awake(1, false);
+        let mut order = Vec::new();
+        for _ in 0..4 {
+            let turn = turns.next(0).unwrap();
+            order.push(turn.candidate);
+            turns.ran(turn.candidate, turn.ticks);
+        }
+        assert_eq!(order, [2, 0, 2, 0]);
+        turns.set_awake(0, false);
+        turns.set_awake(2, false);
+        assert_eq!((turns.next(0), turns.held_until()), (None, None));
+    }
+}

@@ -12,3 +12,4 @@ mod terminal;
 mod tiny_vmm;
 mod tour;
 mod viridian;
+mod virtual_time;
