@@ -80,7 +80,11 @@ impl State for Vp {
         let mut registers = self.engine.save();
         registers.restore(reader)?;
         self.engine.restore(&registers);
-        self.active_vtl = Vtl(reader.value()?);
+        let vtl = Vtl(reader.value()?);
+        if !vtls().contains(&vtl) {
+            return Err(Damaged::Value { kind: "VTL", value: vtl.0.into() });
+        }
+        self.active_vtl = vtl;
         let space = std::sync::Arc::clone(self.partition.space());
         for (vtl, overlays) in vtls().into_iter().zip(&mut self.overlays) {
             for overlay in [&mut overlays.message, &mut overlays.event_flags, &mut overlays.assist] {

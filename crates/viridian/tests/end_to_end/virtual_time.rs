@@ -32,13 +32,13 @@ fn beside_a_busy_loop<R>(act: impl FnOnce() -> R) -> R {
 
 #[test]
 fn the_tour_with_two_vps_is_the_same_twice_and_when_it_is_rebuilt_on_the_way() {
-    let tour = ["run", "--cpus", "2", "--memory", "64M", "--time", "virtual", "--state-hash", "100k"];
+    let tour = ["run", "--cpus", "2", "--memory", "16M", "--time", "virtual", "--state-hash", "5M"];
     let first = run(&tour);
     let again = beside_a_busy_loop(|| run(&tour));
     assert_eq!(first.status, Some(0), "{first:?}");
     assert!(states(&first).len() > 3, "{first:?}");
     assert_eq!((&first.output, states(&first)), (&again.output, states(&again)));
-    for points in ["20k", "7777"] {
+    for points in ["2M", "777777"] {
         let rebuilt = run(&[&tour[..], &["--rebuild-every", points]].concat());
         assert_eq!((&first.output, states(&first)), (&rebuilt.output, states(&rebuilt)), "{points}");
     }
