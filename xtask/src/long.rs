@@ -139,7 +139,7 @@ fn boots(repository: &Path, options: &Options) -> Outcome {
     }
     for boot in 1..=options.boots {
         let begun = Instant::now();
-        let mut command = Command::new(repository.join("target/release/viridian"));
+        let mut command = Command::new(crate::machine::target(repository).join("release/viridian"));
         let ended = match command.args(["run", "debian"]).stdin(Stdio::null()).output() {
             Ok(ended) => ended,
             Err(error) => return Outcome::Failed(error.to_string()),
@@ -266,8 +266,9 @@ fn address_sanitizer(repository: &Path, _: &Options) -> Outcome {
 
 fn fuzz_targets(repository: &Path) -> Vec<String> {
     let Ok(entries) = std::fs::read_dir(repository.join("fuzz/fuzz_targets")) else { return Vec::new() };
-    let mut targets: Vec<String> =
-        entries.filter_map(|entry| Some(entry.ok()?.path().file_stem()?.to_str()?.to_owned())).collect();
+    let mut targets: Vec<String> = entries
+        .filter_map(|entry| Some(entry.ok()?.path().file_stem()?.to_str()?.replace('_', "-")))
+        .collect();
     targets.sort();
     targets
 }
@@ -277,7 +278,8 @@ fn fuzz(repository: &Path, options: &Options, target: &str) -> Outcome {
     if !answers(cargo(repository, &["+nightly", "fuzz", "--version"])) {
         return Outcome::Skipped("no cargo-fuzz on nightly Rust (cargo install cargo-fuzz)".into());
     }
-    let mut command = cargo(repository, &["+nightly", "fuzz", "run", target, "--"]);
+    // The fuzzed crates forbid unsafe code: sanitizers would only cost time.
+    let mut command = cargo(repository, &["+nightly", "fuzz", "run", "--sanitizer", "none", target, "--"]);
     command.arg(format!("-max_total_time={}", options.fuzz_minutes * 60));
     succeed(command)
 }

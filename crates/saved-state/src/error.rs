@@ -81,6 +81,9 @@ pub enum Error {
         /// What is missing.
         wanted: &'static str,
     },
+    /// The two files of a pair are not of one save.
+    #[error("the memory and the processors are of different saves: {0}")]
+    NotOnePair(Mismatch),
     /// The saved memory blocks do not describe a memory.
     #[error("memory block {index}: {problem}")]
     BadMemoryBlock {
@@ -176,6 +179,18 @@ pub enum Error {
         /// How large it may be.
         limit: u64,
     },
+}
+
+/// In what the two files of a pair differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Mismatch {
+    /// The memory has more than the other file describes.
+    #[error("memory block {0} is saved, and the machine had no such memory")]
+    ExtraBlock(u64),
+    /// The files have different versions.
+    #[error("one has version {0:#x}, the other one {1:#x}")]
+    Versions(u32, u32),
 }
 
 /// What is wrong with a structure.

@@ -42,7 +42,7 @@ mod state;
 pub mod write;
 
 pub use container::{Container, Format, Key, Kind, Value, apply_pending_log};
-pub use error::{Error, Problem, Result};
+pub use error::{Error, Mismatch, Problem, Result};
 pub use guest_os::GuestOsId;
 pub use memory::Memory;
 pub use paging::{PagingMode, Translation};

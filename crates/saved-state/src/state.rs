@@ -3,13 +3,14 @@
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use x86::control::{Cr4, Efer};
 
 use crate::container::{Container, Format, Value};
-use crate::error::{Error, Result};
+use crate::error::{Error, Mismatch, Result};
 use crate::guest_os::GuestOsId;
 use crate::memory::Memory;
 use crate::paging::{self, PagingMode, Translation};
@@ -115,14 +116,17 @@ impl SavedState {
     /// Puts a saved state together from the container of devices and processors and that of memory.
     ///
     /// # Errors
-    /// [`Error::MissingKey`], [`Error::BadValue`], [`Error::UnknownVersion`], and what is wrong with processors and memory.
+    /// [`Error::MissingKey`], [`Error::BadValue`], [`Error::UnknownVersion`], [`Error::NotOnePair`], and what is wrong with processors and memory.
     pub fn new(state: Arc<Container>, contents: Arc<Container>) -> Result<Self> {
         let version = version(&state)?;
         let path = |prefix: &&str| format!("{prefix}{PARTITION_STATE}");
         let key = PREFIXES.iter().find_map(|prefix| state.find(&path(prefix)));
         let key = key.ok_or_else(|| Error::MissingKey { key: path(&PREFIXES[0]) })?;
         let partition = PartitionState::parse(state.read_array(key, MOST_STATE)?)?;
-        let memory = Memory::open(&state, contents)?;
+        let memory = Memory::open(&state, Arc::clone(&contents))?;
+        if !Arc::ptr_eq(&state, &contents) {
+            check_pair(&state, &contents, &memory)?;
+        }
         let looks = partition.vp_indices().map(|vp| Look { vp, ..Look::default() }).collect();
         Ok(Self { files: Vec::new(), state, memory, partition, version, looks })
     }
@@ -391,7 +395,8 @@ impl SavedState {
     }
 }
 
-const PARTITION_STATE: &str = "savedVM/partition_state";
+/// The key of the processors, without a prefix.
+pub(crate) const PARTITION_STATE: &str = "savedVM/partition_state";
 
 /// The version of the virtual machine. A flat table has it in its header, and no key for it.
 fn version(state: &Container) -> Result<u32> {
@@ -422,8 +427,24 @@ fn version(state: &Container) -> Result<u32> {
     }
 }
 
+/// Refuses two files that cannot be of one save. Nothing in the memory's file names the machine or the time, so two saves with equally much memory
+/// look like a pair.
+fn check_pair(state: &Container, contents: &Container, memory: &Memory) -> Result<()> {
+    if state.version() != contents.version() {
+        return Err(Error::NotOnePair(Mismatch::Versions(state.version(), contents.version())));
+    }
+    match memory.census().first_extra {
+        Some(block) => Err(Error::NotOnePair(Mismatch::ExtraBlock(block))),
+        None => Ok(()),
+    }
+}
+
 fn open_container(path: &Path) -> Result<Container> {
     let open = |source| Error::Open { path: path.into(), source };
+    // A pipe could make this wait for ever, and a device has no size.
+    if !fs::metadata(path).map_err(open)?.is_file() {
+        return Err(open(io::Error::other("it is not a regular file")));
+    }
     let file = File::open(path).map_err(open)?;
     Container::open(Box::new(FileSource::new(file).map_err(open)?))
 }

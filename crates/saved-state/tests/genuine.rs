@@ -72,6 +72,18 @@ fn vmrs() {
     assert_eq!(saved.property("savedVM/implemented_physical_address_bits").unwrap(), Some(Value::UInt(44)));
 }
 
+/// A genuine file ends with its replay log, of which nothing is pending: without its last bytes all values are there, and that it was longer is told.
+#[test]
+fn a_genuine_file_that_was_cut_short() {
+    let Some(folder) = common::genuine() else { return };
+    for name in ["test_file.VMRS", "test_file.bin", "test_file.vsv"] {
+        let mut file = fs::read(folder.join(name)).unwrap();
+        assert_eq!(Container::open(Box::new(file.clone())).unwrap().missing_bytes(), 0, "{name}");
+        file.pop();
+        assert_eq!(Container::open(Box::new(file)).unwrap().missing_bytes(), 1, "{name}");
+    }
+}
+
 #[test]
 fn bin_and_vsv_find_one_another() {
     let Some(folder) = common::genuine() else { return };

@@ -6,11 +6,11 @@ use std::{fs, io};
 
 use saved_state::export::{Form, StreamSink, export};
 use saved_state::images::{kernel_range, scan};
-use saved_state::memory::{BLOCK_SIZE, Chunk, Encoding};
+use saved_state::memory::{BLOCK_SIZE, Census, Chunk, Encoding};
 use saved_state::write::{Machine, NewValue, Options, bin_and_vsv, vmrs};
 use saved_state::{
-    Architecture, Container, Error, PagingMode, Problem, Register, RegisterValue, SavedState, Value,
-    apply_pending_log,
+    Architecture, Container, Error, Mismatch, PagingMode, Problem, Register, RegisterValue, SavedState,
+    Value, apply_pending_log,
 };
 
 const PAE: u64 = 1 << 5;
@@ -411,6 +411,29 @@ fn endless_mappings_end() {
     assert!(found.images.is_empty() && found.stopped_at.is_some_and(|at| at > first));
 }
 
+/// What is wrong with a block is found out once, however often hostile page tables lead to it.
+#[test]
+fn a_damaged_block_is_decoded_once() {
+    let mut machine = machine(0, 0, 0, 8, &[]);
+    machine
+        .memory(16 << 20, (0..1 << 20).map(|at: u32| (at.wrapping_mul(0x9E37_79B1) >> 29) as u8).collect());
+    let mut file = vmrs(&machine, &Options::default());
+    let container = Container::open(Box::new(file.clone())).unwrap();
+    let key = container.find("savedstate/RamBlock16").unwrap();
+    let stored = container.read_array(key, u64::MAX).unwrap();
+    let at = file.windows(stored.len()).position(|bytes| bytes == stored).unwrap();
+    // The end token becomes one that cannot be.
+    file[at + stored.len() - 4..at + stored.len()].copy_from_slice(&0xFFFF_FFF0_u32.to_le_bytes());
+    let saved = SavedState::from_source(Box::new(file)).unwrap();
+    let begun = std::time::Instant::now();
+    for page in 0..100_000 {
+        let read = saved.memory().read((16 << 20) + page % 256 * 4096, &mut [0]);
+        assert!(matches!(read, Err(Error::BadRamBlock { block: 16, .. })), "{read:?}");
+    }
+    // Decoding it takes some tenths of a millisecond.
+    assert!(begun.elapsed() < std::time::Duration::from_secs(5), "{:?}", begun.elapsed());
+}
+
 /// Memory of which the contents are not in the file: what is there is read, and an image of all is refused on any number of threads.
 #[test]
 fn missing_blocks_are_named() {
@@ -510,4 +533,45 @@ fn what_is_missing_is_named() {
         let error = Container::open(Box::new(file)).unwrap_err().to_string();
         assert!(error.contains(message), "{error}");
     }
+}
+
+/// The last byte of the format's description is padding in all files; that it is missing is told, and what is left is read.
+#[test]
+fn files_that_were_cut_short() {
+    let mut machine = Machine::default();
+    machine.vp().set(Register::RAX, 1);
+    machine.memory(0, (0..1 << 20).map(|at: u32| (at.wrapping_mul(0x9E37_79B1) >> 24) as u8).collect());
+    let (bin, vsv) = bin_and_vsv(&machine, &Options::default());
+    for file in [bin, vsv] {
+        assert_eq!(Container::open(Box::new(file.clone())).unwrap().missing_bytes(), 0);
+        let cut = file[..file.len() - 1].to_vec();
+        assert_eq!(Container::open(Box::new(cut)).unwrap().missing_bytes(), 1);
+    }
+    // A key table ends the other one, and no part of that can be missing.
+    let whole = vmrs(&machine, &Options::default());
+    assert_eq!(open(&machine).container().missing_bytes(), 0);
+    for length in (0..whole.len()).rev().step_by(997) {
+        let cut = SavedState::from_source(Box::new(whole[..length].to_vec()));
+        assert!(matches!(cut, Err(Error::Damaged { .. })), "{length}: {cut:?}");
+    }
+}
+
+/// Halves of two saves are refused where they show that they are, and what one of them lacks is counted.
+#[test]
+fn halves_of_different_saves() {
+    let halves = |mebibytes: u64| {
+        let mut machine = Machine::default();
+        machine.vp().set(Register::RAX, mebibytes);
+        machine.fill(0, mebibytes << 20, [1; 8]);
+        let (bin, vsv) = bin_and_vsv(&machine, &Options::default());
+        [bin, vsv].map(|half| std::sync::Arc::new(Container::open(Box::new(half)).unwrap()))
+    };
+    let ([small_bin, small_vsv], [large_bin, large_vsv]) = (halves(3), halves(5));
+    let whole = SavedState::new(small_vsv.clone(), small_bin.clone()).unwrap();
+    assert_eq!(whole.memory().census(), Census::default());
+    let refused = SavedState::new(small_vsv, large_bin);
+    assert!(matches!(refused, Err(Error::NotOnePair(Mismatch::ExtraBlock(3)))), "{refused:?}");
+    // The other way round the memory may also be incomplete.
+    let census = SavedState::new(large_vsv, small_bin).unwrap().memory().census();
+    assert_eq!(census, Census { missing: 2, first_missing: Some(3), first_extra: None });
 }

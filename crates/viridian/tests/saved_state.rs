@@ -2,12 +2,26 @@
 //! `viridian saved-state` from outside: genuine files give the documented answers, and files of our own come out as other tools read them.
 
 use std::fs;
+use std::io::Write;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use cargo_metadata::MetadataCommand;
+use rustix::fs::{CWD, Mode, mkfifoat};
+use rustix::process::{Pid, Signal, kill_process};
 use saved_state::Register;
-use saved_state::write::{Machine, Options, vmrs};
+use saved_state::memory::Encoding;
+use saved_state::write::{Machine, NewValue, Options, bin_and_vsv, vmrs};
+
+/// Says why a test did not test. Not by `println`: that is not shown for tests that pass.
+fn skipped(why: &str) {
+    let test = thread::current().name().unwrap_or("a test").to_owned();
+    let _ = writeln!(std::io::stderr(), "SKIPPED {test}: {why}");
+}
 
 fn viridian(words: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_viridian"));
@@ -42,7 +56,7 @@ fn genuine() -> Option<PathBuf> {
     });
     let folder = folder.filter(|folder| folder.join("test_file.VMRS").is_file());
     if folder.is_none() {
-        println!("SKIPPED: the crate vmsavedstatedump_rs with the genuine files was not fetched");
+        skipped("the crate vmsavedstatedump_rs with the genuine files was not fetched");
     }
     folder
 }
@@ -107,7 +121,7 @@ fn every_form_of_memory() {
         text(&["memory", file, "--format", format, "--output", out.to_str().unwrap(), "--threads", "3"]);
     };
     write("raw");
-    use std::os::unix::fs::{FileExt, MetadataExt};
+    use std::os::unix::fs::FileExt;
     let raw = fs::File::open(&out).unwrap();
     let metadata = raw.metadata().unwrap();
     assert_eq!(metadata.len(), (1 << 32) + (2 << 20));
@@ -140,10 +154,127 @@ fn every_form_of_memory() {
     assert!(refused(&["memory", file, "--output", "/no/such/folder/out"]).contains("/no/such/folder/out"));
 }
 
+/// A save of so many zeros that writing them takes a while, though they take no room.
+fn long(scratch: &Path) -> PathBuf {
+    let mut machine = Machine::default();
+    machine.vp().set(Register::RIP, 0);
+    machine.fill(0, 64 << 30, [0; 8]);
+    let path = scratch.join("long.vmrs");
+    fs::write(&path, vmrs(&machine, &Options { encoding: Encoding::Runs, ..Options::default() })).unwrap();
+    path
+}
+
+/// Whatever ends the command early, nothing unfinished stays, what was there before stays, and the status tells the signal.
+#[test]
+fn signals_leave_nothing_unfinished() {
+    let scratch = tempfile::tempdir().unwrap();
+    let (file, out) = (long(scratch.path()), scratch.path().join("out"));
+    fs::write(&out, "before").unwrap();
+    let unfinished = || {
+        let names = fs::read_dir(scratch.path()).unwrap().map(|entry| entry.unwrap().file_name());
+        names.filter(|name| name.to_string_lossy().ends_with(".part")).count()
+    };
+    let wait_for = |what: &str, condition: &mut dyn FnMut() -> bool| {
+        let begun = Instant::now();
+        while !condition() {
+            assert!(begun.elapsed() < Duration::from_secs(60), "no {what}");
+            thread::sleep(Duration::from_millis(5));
+        }
+    };
+    let start = |shell: &str| {
+        let mut command = Command::new("sh");
+        command.args(["-c", &format!("{shell}; exec \"$@\""), "sh", env!("CARGO_BIN_EXE_viridian")]);
+        command.args(["saved-state", "memory", "--threads", "1", "--output"]).arg(&out).arg(&file);
+        let child = command.stderr(Stdio::null()).spawn().unwrap();
+        wait_for("unfinished file", &mut || unfinished() == 1);
+        child
+    };
+    for signal in [Signal::HUP, Signal::INT, Signal::QUIT, Signal::TERM, Signal::USR1] {
+        let mut child = start("ulimit -c 0");
+        kill_process(Pid::from_child(&child), signal).unwrap();
+        assert_eq!(child.wait().unwrap().signal(), Some(signal.as_raw()));
+        assert_eq!(unfinished(), 0, "{signal:?}");
+    }
+    // As nohup starts it.
+    let mut child = start("trap '' HUP");
+    kill_process(Pid::from_child(&child), Signal::HUP).unwrap();
+    thread::sleep(Duration::from_millis(100));
+    assert!(child.try_wait().unwrap().is_none(), "ignored signals stay ignored");
+    kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+    assert_eq!(child.wait().unwrap().signal(), Some(Signal::TERM.as_raw()));
+    assert_eq!(unfinished(), 0);
+    assert_eq!(fs::read_to_string(&out).unwrap(), "before");
+}
+
+/// A file that is there keeps its permissions, links stay and what they lead to is written, and what is no file is written to as it is.
+#[test]
+fn outputs_that_are_there() {
+    let scratch = tempfile::tempdir().unwrap();
+    let file = with_gap(scratch.path());
+    let place = |name: &str| scratch.path().join(name);
+    let command = |out: &Path| {
+        viridian(&[
+            "memory",
+            "--format",
+            "lime",
+            "--output",
+            out.to_str().unwrap(),
+            "--json",
+            file.to_str().unwrap(),
+        ])
+    };
+    let write = |out: &Path| {
+        let output = command(out);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    };
+    write(&place("new"));
+    let image = fs::read(place("new")).unwrap();
+
+    fs::write(place("secret"), "before").unwrap();
+    for mode in [0o600, 0o640, 0o666] {
+        fs::set_permissions(place("secret"), fs::Permissions::from_mode(mode)).unwrap();
+        write(&place("secret"));
+        assert_eq!(fs::metadata(place("secret")).unwrap().mode() & 0o7777, mode);
+    }
+    assert!(fs::read(place("secret")).unwrap() == image);
+
+    // To a file, to a link to it, and to what is not there yet.
+    fs::create_dir(place("folder")).unwrap();
+    fs::write(place("folder/file"), "before").unwrap();
+    for (link, target) in [("first", "folder/file"), ("second", "first"), ("dangling", "folder/new")] {
+        symlink(target, place(link)).unwrap();
+    }
+    for (link, target) in [("second", "folder/file"), ("dangling", "folder/new")] {
+        write(&place(link));
+        assert!(fs::symlink_metadata(place(link)).unwrap().is_symlink(), "{link} is a link still");
+        assert!(fs::read(place(target)).unwrap() == image);
+    }
+    symlink("loop", place("loop")).unwrap();
+    let refused = command(&place("loop"));
+    assert_eq!(refused.status.code(), Some(70));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("Too many levels"), "{refused:?}");
+
+    // A pipe, a device, a folder.
+    mkfifoat(CWD, place("pipe"), Mode::RWXU).unwrap();
+    let reader = thread::spawn({
+        let pipe = place("pipe");
+        move || fs::read(pipe).unwrap()
+    });
+    write(&place("pipe"));
+    assert!(reader.join().unwrap() == image);
+    write(Path::new("/dev/null"));
+    let refused = command(&place("folder"));
+    assert_eq!(refused.status.code(), Some(70));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("Is a directory"), "{refused:?}");
+    // The saved state itself is not written to through a link either.
+    symlink(&file, place("itself")).unwrap();
+    assert!(String::from_utf8_lossy(&command(&place("itself")).stderr).contains("itself"));
+}
+
 #[test]
 fn gdb_opens_elf_cores() {
     if Command::new("gdb").arg("--version").output().is_err() {
-        println!("SKIPPED: gdb is not installed");
+        skipped("gdb is not installed");
         return;
     }
     let scratch = tempfile::tempdir().unwrap();
@@ -172,4 +303,92 @@ fn damage_is_told_with_the_file() {
     let complaint = refused(&["info", file.to_str().unwrap()]);
     assert!(complaint.contains("gap.vmrs: damaged file: object entry at offset 0x2008"), "{complaint}");
     assert!(refused(&["info", "/no/such.vmrs"]).contains("/no/such.vmrs"));
+}
+
+/// Halves that cannot belong together are refused or complained about by every subcommand, and so are files that were cut short.
+#[test]
+fn halves_of_different_saves_and_cut_files() {
+    let scratch = tempfile::tempdir().unwrap();
+    let write = |name: &str, mebibytes: u64| {
+        let mut machine = Machine::default();
+        machine.vp().set(Register::EFER, 0);
+        machine.fill(0, mebibytes << 20, [1; 8]);
+        let (bin, vsv) = bin_and_vsv(&machine, &Options::default());
+        let path = scratch.path().join(name);
+        let place = move |extension: &str| path.with_extension(extension);
+        fs::write(place("bin"), bin).unwrap();
+        fs::write(place("vsv"), vsv).unwrap();
+        place
+    };
+    let (small, large) = (write("small", 3), write("large", 5));
+    let out = scratch.path().join("out");
+    let (out, mixed) = (out.to_str().unwrap(), scratch.path().join("mixed.vsv"));
+    let subcommands: [&[&str]; 4] =
+        [&["info"], &["registers"], &["memory", "--output", out], &["translate", "0", "--paging", "none"]];
+    let ask = |words: &[&str], file: &Path| {
+        let mut all = vec![words[0], file.to_str().unwrap()];
+        all.extend(&words[1..]);
+        let output = viridian(&all);
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    fs::copy(small("vsv"), &mixed).unwrap();
+    fs::copy(large("bin"), mixed.with_extension("bin")).unwrap();
+    for words in subcommands {
+        let (status, complaint) = ask(words, &mixed);
+        assert_eq!(status, Some(70), "{words:?}");
+        assert!(complaint.contains("different saves: memory block 3 is saved"), "{complaint}");
+    }
+    fs::copy(large("vsv"), &mixed).unwrap();
+    fs::copy(small("bin"), mixed.with_extension("bin")).unwrap();
+    for words in subcommands {
+        let (status, complaint) = ask(words, &mixed);
+        assert!(complaint.contains("mixed.bin lacks 2 blocks"), "{complaint}");
+        let is_image = words[0] == "memory";
+        assert_eq!(status, Some(if is_image { 70 } else { 0 }), "{words:?}");
+    }
+    assert!(!Path::new(out).exists());
+    for half in ["bin", "vsv"] {
+        let bytes = fs::read(small(half)).unwrap();
+        fs::write(small(half), &bytes[..bytes.len() - 1]).unwrap();
+        let (status, complaint) = ask(&["info"], &small("bin"));
+        assert_eq!(status, Some(0));
+        assert!(complaint.contains(&format!("small.{half} is 1 bytes shorter")), "{complaint}");
+        fs::write(small(half), bytes).unwrap();
+    }
+    assert_eq!(ask(&["info"], &small("bin")), (Some(0), String::new()));
+}
+
+/// What a file says is shown, and does not steer the terminal.
+#[test]
+fn files_do_not_steer_the_terminal() {
+    let scratch = tempfile::tempdir().unwrap();
+    let mut machine = Machine::default();
+    machine.vp().set(Register::EFER, 0);
+    machine.fill(0, 1 << 20, [0; 8]);
+    let evil = "\x1b[2J\u{202e}\r\nfile good";
+    machine.keys = vec![
+        (evil.into(), NewValue::String(evil.into())),
+        ("savedstate/type".into(), NewValue::String(evil.into())),
+    ];
+    let path = scratch.path().join("evil.vmrs");
+    fs::write(&path, vmrs(&machine, &Options::default())).unwrap();
+    for json in [&[][..], &["--json"]] {
+        let shown = text(&[&["info", "--keys", path.to_str().unwrap()], json].concat());
+        assert!(!shown.contains(['\x1b', '\r']), "{shown:?}");
+        // JSON is for programs.
+        assert!(!json.is_empty() || !shown.contains('\u{202e}'), "{shown:?}");
+        assert!(shown.contains("[2J"), "{shown:?}");
+    }
+}
+
+/// Only files are read: what is no file could keep the command waiting for ever.
+#[test]
+fn what_is_no_file_is_refused() {
+    let scratch = tempfile::tempdir().unwrap();
+    let pipe = scratch.path().join("pipe");
+    mkfifoat(CWD, &pipe, Mode::RWXU).unwrap();
+    for path in [pipe.as_path(), scratch.path(), Path::new("/dev/zero")] {
+        let complaint = refused(&["info", path.to_str().unwrap()]);
+        assert!(complaint.contains("not a regular file"), "{complaint}");
+    }
 }

@@ -182,7 +182,7 @@ fn the_local_apic_timer_fires() {
     assert_eq!(lab.answer(0, narrow(engine::MemoryAccessKind::Write(1))), Err(Gp), "B10.004");
 }
 
-/// B12.001, B12.009: four synthetic timers and the local APIC's, all due at the same time, in whatever order.
+/// B12.001: four synthetic timers and the local APIC's, all due at the same time, in whatever order.
 #[test]
 fn all_timers_of_a_vp_run_at_once() {
     let mut lab = Lab::new(1);

@@ -69,8 +69,8 @@ const MOST_KEYS: u64 = 1 << 24;
 /// Longest table of names.
 const MOST_NAMES: u64 = 1 << 30;
 
-/// Reads the keys; gives them and the version of the file.
-pub(super) fn open(source: &dyn Source) -> Result<(Index, u32)> {
+/// Reads the keys; gives them, the version of the file, and where the last of what it describes ends.
+pub(super) fn open(source: &dyn Source) -> Result<(Index, u32, u64)> {
     let header: Header = read::structure(source, 0, "file header")?;
     let version = header.version.get();
     if !(layout::FIRST_VERSION..=layout::VERSION_5_0).contains(&version) {
@@ -87,6 +87,7 @@ pub(super) fn open(source: &dyn Source) -> Result<(Index, u32)> {
     let slots = read::bytes(source, index_offset, capacity * size_of::<IndexEntry>() as u64, "index")?;
     let names = read::bytes(source, names_offset, header.names_used.get().into(), "table of names")?;
     let mut index = Index::default();
+    let mut file_end = names_offset.saturating_add(header.names_allocated.get().into());
     for (slot, bytes) in slots.chunks_exact(size_of::<IndexEntry>()).enumerate() {
         let slot = slot as u64;
         let offset = index_offset + slot * size_of::<IndexEntry>() as u64;
@@ -111,11 +112,14 @@ pub(super) fn open(source: &dyn Source) -> Result<(Index, u32)> {
         }
         let value = if in_place { offset + 16 } else { entry.value.get() };
         read::check_bounds(source, value, size.into(), "value of a key")?;
+        if !in_place {
+            file_end = file_end.max(value.saturating_add(room.into()));
+        }
         let sequence = u32::try_from(slot).unwrap_or(u32::MAX);
         index.push(&NewEntry { id: slot + 1, parent: ROOT, name, kind, offset: value, size, sequence });
     }
     index.finish();
-    Ok((index, version))
+    Ok((index, version, file_end))
 }
 
 /// The name of an entry, without the slashes that begin or end some of them.

@@ -58,6 +58,7 @@ pub struct Container {
     index: Index,
     format: Format,
     version: u32,
+    missing_bytes: u64,
 }
 
 impl std::fmt::Debug for Container {
@@ -77,16 +78,19 @@ impl Container {
     pub fn open(source: Box<dyn Source>) -> Result<Self> {
         let signature = read::structure::<U32>(&*source, 0, "signature")?.get();
         if signature == flat::layout::SIGNATURE {
-            let (index, version) = flat::open(&*source)?;
-            return Ok(Self { source, log: PendingLog::default(), index, format: Format::Flat, version });
+            let (index, version, end) = flat::open(&*source)?;
+            let missing_bytes = end.saturating_sub(source.len());
+            let log = PendingLog::default();
+            return Ok(Self { source, log, index, format: Format::Flat, version, missing_bytes });
         }
         let copy = read::structure::<U32>(&*source, storage::layout::HEADER_OFFSETS[1], "signature");
         // One of the two headers may be damaged.
         if ![Some(signature), copy.ok().map(U32::get)].contains(&Some(storage::layout::FILE_SIGNATURE)) {
             return Err(Error::UnknownSignature { signature });
         }
-        let Opened { log, index, format_version } = storage::open(&*source)?;
-        Ok(Self { source, log, index, format: Format::HyperVStorage, version: format_version })
+        let Opened { log, index, format_version: version, end } = storage::open(&*source)?;
+        let missing_bytes = end.saturating_sub(source.len());
+        Ok(Self { source, log, index, format: Format::HyperVStorage, version, missing_bytes })
     }
 
     /// Which container it is.
@@ -102,6 +106,12 @@ impl Container {
     /// Entries of the replay log that are not yet in their places in the file.
     pub fn pending_log_entries(&self) -> usize {
         self.log.len()
+    }
+
+    /// Bytes by which the file is shorter than what its tables describe. Every value that they name is in the file nevertheless, or it would
+    /// not have been opened: what is missing is room behind values, or the unused part of the replay log, without which there are genuine files too.
+    pub fn missing_bytes(&self) -> u64 {
+        self.missing_bytes
     }
 
     /// The key with this path, such as `savedstate/VmVersion`; slashes at its ends do not matter.

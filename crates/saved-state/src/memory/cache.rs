@@ -4,14 +4,19 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use crate::error::Problem;
+
 /// Blocks that are kept if nobody says another number.
 const DEFAULT_LIMIT: usize = 32;
+
+/// A decoded block, or what is wrong with it: that takes as long to find out.
+pub(super) type Decoded = Result<Arc<Vec<u8>>, Problem>;
 
 #[derive(Debug)]
 pub(super) struct BlockCache {
     limit: usize,
     /// Each with the time of its last use.
-    blocks: HashMap<u64, (Arc<[u8]>, u64)>,
+    blocks: HashMap<u64, (Decoded, u64)>,
     now: u64,
 }
 
@@ -22,14 +27,14 @@ impl Default for BlockCache {
 }
 
 impl BlockCache {
-    pub(super) fn get(&mut self, number: u64) -> Option<Arc<[u8]>> {
+    pub(super) fn get(&mut self, number: u64) -> Option<Decoded> {
         self.now += 1;
         let (block, used) = self.blocks.get_mut(&number)?;
         *used = self.now;
-        Some(Arc::clone(block))
+        Some(block.clone())
     }
 
-    pub(super) fn insert(&mut self, number: u64, block: Arc<[u8]>) {
+    pub(super) fn insert(&mut self, number: u64, block: Decoded) {
         self.now += 1;
         self.blocks.insert(number, (block, self.now));
         self.shrink();
@@ -61,10 +66,10 @@ mod tests {
         let mut cache = BlockCache::default();
         cache.set_limit(2);
         for number in 0..2 {
-            cache.insert(number, Arc::from([number as u8]));
+            cache.insert(number, Ok(Arc::new(vec![number as u8])));
         }
         assert!(cache.get(0).is_some());
-        cache.insert(2, Arc::from([2]));
+        cache.insert(2, Err(Problem::Compression));
         assert!(cache.get(1).is_none() && cache.get(0).is_some() && cache.get(2).is_some());
         cache.set_limit(0);
         assert_eq!((cache.limit(), cache.blocks.len()), (1, 1));

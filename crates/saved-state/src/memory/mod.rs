@@ -2,10 +2,12 @@
 //! The guest's memory, decoded as it is asked for.
 
 mod cache;
+mod census;
 mod layout;
 mod tokens;
 pub mod xpress;
 
+pub use census::Census;
 pub use layout::{Chunk, Layout, MemoryBlock, Span};
 pub use tokens::{BLOCK_PAGES, BLOCK_SIZE, Encoding, PAGE_SIZE, decode_block, encode_block};
 
@@ -61,6 +63,22 @@ impl Memory {
     /// Where the memory was in the guest.
     pub fn layout(&self) -> &Layout {
         &self.layout
+    }
+
+    /// Counts the blocks that the layout describes and the file has not, and those that the file has besides.
+    pub fn census(&self) -> Census {
+        let prefix = self.names.ram_block.trim_end_matches("{}");
+        let mut present = Vec::new();
+        self.contents.walk(&mut |path, _| {
+            let number = path.strip_prefix('/').and_then(|path| path.strip_prefix(prefix));
+            present.extend(number.and_then(|number| number.parse::<u64>().ok()));
+        });
+        census::take(&self.layout, present)
+    }
+
+    /// Bytes at the end of the file of the memory that should be there and are not: [`Container::missing_bytes`].
+    pub fn missing_bytes(&self) -> u64 {
+        self.contents.missing_bytes()
     }
 
     /// Reads from guest-physical address `gpa` on, and gives the number of bytes that were read: fewer than asked for if memory ends before.
@@ -153,16 +171,22 @@ impl Memory {
             Some(block) => block,
             None => {
                 let mut pages = vec![0; BLOCK_SIZE];
-                let size = self.decode(span.block, &mut Vec::new(), &mut pages)?;
-                pages.truncate(size);
-                let block = Arc::<[u8]>::from(pages);
-                self.cache().insert(span.block, Arc::clone(&block));
+                let block = match self.decode(span.block, &mut Vec::new(), &mut pages) {
+                    Ok(size) => {
+                        pages.truncate(size);
+                        Ok(Arc::new(pages))
+                    }
+                    Err(Error::BadRamBlock { problem, .. }) => Err(problem),
+                    Err(error) => return Err(error),
+                };
+                self.cache().insert(span.block, block.clone());
                 block
             }
         };
         let end = span.offset + span.size;
-        let missing = Error::BadRamBlock { block: span.block, problem: Problem::Truncated };
-        target.copy_from_slice(block.get(span.offset..end).ok_or(missing)?);
+        let bad = |problem| Error::BadRamBlock { block: span.block, problem };
+        let block = block.map_err(bad)?;
+        target.copy_from_slice(block.get(span.offset..end).ok_or_else(|| bad(Problem::Truncated))?);
         self.apply_fixes(span.gpa, target);
         Ok(())
     }

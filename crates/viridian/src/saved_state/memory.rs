@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! `viridian saved-state memory`.
 
-use std::fs::{self, File, Permissions};
+use std::fs::{self, File};
 use std::io;
 use std::num::NonZero;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::thread;
 
@@ -14,6 +14,7 @@ use saved_state::{Error, SavedState};
 use serde_json::json;
 
 use super::options::{FileOptions, FormName};
+use super::unfinished::Unfinished;
 use super::{open, print_json, refused};
 use crate::refusal::Refusal;
 use crate::status::Status;
@@ -81,13 +82,7 @@ fn into_file(
             return write(&mut StreamSink(device), output);
         }
     }
-    let folder = output.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    // What the user's umask lets through.
-    let permissions = Permissions::from_mode(0o666);
-    let mut builder = tempfile::Builder::new();
-    let unfinished =
-        builder.prefix(".viridian-").suffix(".part").permissions(permissions).tempfile_in(folder);
-    let unfinished = unfinished.map_err(refused)?;
-    write(&mut FileSink::new(unfinished.as_file().try_clone().map_err(refused)?), output)?;
-    unfinished.persist(output).map(drop).map_err(|error| refused(error.error))
+    let unfinished = Unfinished::begin(output).map_err(refused)?;
+    write(&mut FileSink::new(unfinished.file().map_err(refused)?), output)?;
+    unfinished.finish().map_err(refused)
 }

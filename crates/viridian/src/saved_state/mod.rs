@@ -7,6 +7,7 @@ mod memory;
 mod options;
 mod registers;
 mod translate;
+mod unfinished;
 
 pub(crate) use options::SavedStateCommand;
 
@@ -41,7 +42,28 @@ fn open(file: &FileOptions) -> Result<SavedState, Refusal> {
         }
         SavedState::open(&file.file)
     };
-    open().map_err(|error| refused(&file.file, error))
+    let saved = open().map_err(|error| refused(&file.file, error))?;
+    warn(&saved);
+    Ok(saved)
+}
+
+/// Says what the files lack. What they have is read all the same: often there is nothing better.
+fn warn(saved: &SavedState) {
+    let missing = [saved.memory().missing_bytes(), saved.container().missing_bytes()];
+    for (path, bytes) in saved.files().iter().zip(missing).filter(|(_, bytes)| *bytes > 0) {
+        tell!(
+            "viridian: {} is {bytes} bytes shorter than it says: it was cut short, or was never written in full; no value is missing",
+            path.display()
+        );
+    }
+    let census = saved.memory().census();
+    if let (Some(first), Some(path)) = (census.first_missing, saved.files().first()) {
+        tell!(
+            "viridian: {} lacks {} blocks of 1 MiB of the memory that the machine had, the first of them block {first}: it is incomplete, or of another save than its other half",
+            path.display(),
+            census.missing
+        );
+    }
 }
 
 /// What is wrong with the file at `path`.

@@ -18,6 +18,8 @@ pub(crate) struct Opened {
     pub(crate) log: PendingLog,
     pub(crate) index: Index,
     pub(crate) format_version: u32,
+    /// Where the last of what the file describes ends.
+    pub(crate) end: u64,
 }
 
 /// Reads header, log and keys.
@@ -28,7 +30,8 @@ pub(crate) fn open(source: &dyn Source) -> Result<Opened> {
     let seen = log.view(source);
     let objects = objects::read(&seen, format_version)?;
     let index = keys::read(&seen, &objects)?;
-    Ok(Opened { log, index, format_version })
+    let log_end = header.log_offset.get().saturating_add(header.log_size.get());
+    Ok(Opened { log, index, format_version, end: objects.end().max(log_end) })
 }
 
 /// The header copy that counts: of the sound ones the later written.

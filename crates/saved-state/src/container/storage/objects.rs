@@ -38,6 +38,16 @@ pub(super) struct Objects {
 }
 
 impl Objects {
+    /// Where the last one ends.
+    pub(super) fn end(&self) -> u64 {
+        [&self.key_tables, &self.files]
+            .into_iter()
+            .filter_map(|kind| kind.last())
+            .map(|last| last.end())
+            .max()
+            .unwrap_or(0)
+    }
+
     /// Whether a file object begins at `offset` and has at least `size` bytes.
     pub(super) fn has_file(&self, offset: u64, size: u32) -> bool {
         let found = self.files.binary_search_by_key(&offset, |file| file.offset);
