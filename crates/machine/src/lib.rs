@@ -68,27 +68,28 @@ pub enum ExitRequest {
     DebugExit(u32),
 }
 
-impl Default for ExitRequest {
-    fn default() -> Self {
-        Self::PowerOff
-    }
-}
+/// Why the run ended, if it did, as state.
+pub(crate) mod exit_request {
+    use state::{Damaged, Reader, State, Writer};
 
-impl state::State for ExitRequest {
-    fn save(&self, writer: &mut state::Writer) {
-        match *self {
-            Self::PowerOff => 0u8.save(writer),
-            Self::Reset => 1u8.save(writer),
-            Self::DebugExit(code) => (2u8, code).save(writer),
+    use crate::ExitRequest;
+
+    pub(crate) fn save(request: &Option<ExitRequest>, writer: &mut Writer) {
+        match *request {
+            None => 0u8.save(writer),
+            Some(ExitRequest::PowerOff) => 1u8.save(writer),
+            Some(ExitRequest::Reset) => 2u8.save(writer),
+            Some(ExitRequest::DebugExit(code)) => (3u8, code).save(writer),
         }
     }
 
-    fn restore(&mut self, reader: &mut state::Reader<'_>) -> Result<(), state::Damaged> {
-        *self = match reader.value::<u8>()? {
-            0 => Self::PowerOff,
-            1 => Self::Reset,
-            2 => Self::DebugExit(reader.value()?),
-            other => return Err(state::Damaged::Value { kind: "exit request", value: other.into() }),
+    pub(crate) fn restore(request: &mut Option<ExitRequest>, reader: &mut Reader<'_>) -> Result<(), Damaged> {
+        *request = match reader.value::<u8>()? {
+            0 => None,
+            1 => Some(ExitRequest::PowerOff),
+            2 => Some(ExitRequest::Reset),
+            3 => Some(ExitRequest::DebugExit(reader.value()?)),
+            other => return Err(Damaged::Value { kind: "exit request", value: other.into() }),
         };
         Ok(())
     }

@@ -18,7 +18,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use state::{Damaged, Reader, State, Writer};
 
-use crate::ExitRequest;
 use crate::bus::{AccessSize, AddressMap, MmioDevice, Overlap, PortDevice, PortMap};
 use crate::cmos::{self, Cmos};
 use crate::control::{self, Control};
@@ -33,6 +32,7 @@ use crate::pm::{self, PowerManagement};
 use crate::test_device::{self, TestDevice, TestDeviceBackend};
 use crate::time::Time;
 use crate::uart::{self, Uart};
+use crate::{ExitRequest, exit_request};
 
 /// The I/O APIC pin of ISA interrupt 0, as the MADT's override says.
 pub(crate) const TIMER_PIN: u8 = 2;
@@ -240,7 +240,7 @@ state::state!(Devices {
     port_devices as derived,
     mmio_devices as derived,
     serial_input as derived,
-    exit,
+    exit as via exit_request,
 });
 
 impl Devices {

@@ -93,7 +93,7 @@ impl Computer {
         let frequency = Frequency::new(partition.clock().frequency()).expect("a clock that runs");
         let time = TscClock::new(frequency, 0);
         let connections = Arc::new(SelfConnections::new(Arc::clone(&partition)));
-        let config = PcConfig::new(plan.layout.clone(), options.cpus)
+        let config = PcConfig::new(plan.layout, options.cpus)
             .clock_start_ns(plan.clock_start_ns)
             .serial_input(Box::new(plan.input.clone()))
             .serial_output(Box::new(plan.output.clone()))
