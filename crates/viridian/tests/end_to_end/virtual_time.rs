@@ -47,6 +47,29 @@ fn the_tour_with_two_vps_is_the_same_twice_and_when_it_is_rebuilt_on_the_way() {
     assert_ne!(states(&first), states(&other));
 }
 
+/// The guests that check the interface and the processor use more of a computer than others do: with and without being taken apart on the way, they
+/// leave the same states behind.
+#[test]
+fn guests_that_use_everything_do_not_notice_that_they_are_rebuilt() {
+    for (program, processors, hash, points) in [
+        (guest_programs::CONFORMANCE, "2", "20M", "8M"),
+        (guest_programs::PROCESSOR, "2", "1M", "60k"),
+        (guest_programs::PROCESSOR, "1", "1M", "77777"),
+    ] {
+        let file = file_with(program);
+        let run = |more: &[&str]| {
+            let options =
+                ["run", "--cpus", processors, "--memory", "8M", "--time", "virtual", "--state-hash"];
+            let mut command = command(&[&options, &[hash][..], more, &["--multiboot"]].concat());
+            finish(command.arg(file.path()))
+        };
+        let (first, rebuilt) = (run(&[]), run(&["--rebuild-every", points]));
+        assert_eq!(first.status, Some(guest_programs::exit_code::PASS as i32), "{first:?}");
+        assert!(states(&first).len() > 5, "{first:?}");
+        assert_eq!((&first.output, states(&first)), (&rebuilt.output, states(&rebuilt)));
+    }
+}
+
 /// The shortened form of what `cargo xtask long` does with more boots: a stock kernel on two VPs.
 #[test]
 fn a_debian_boot_with_two_vps_is_the_same_twice() {
