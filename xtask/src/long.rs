@@ -205,7 +205,7 @@ fn several_processors(repository: &Path, _: &Options) -> Outcome {
 
 /// The host's processor judges the software processor at length.
 fn oracle(repository: &Path, _: &Options) -> Outcome {
-    let everything = ["integer", "compatibility", "programs", "vector"].map(str::to_owned);
+    let everything = ["integer", "compatibility", "programs", "vector", "avx"].map(str::to_owned);
     match crate::oracle::run(repository, &everything) {
         Ok(()) => Outcome::Passed,
         Err(error) => Outcome::Failed(error.to_string()),

@@ -153,6 +153,7 @@ impl VpGroup for SoftGroup {
             offered: self.model.extensions(),
             vendor: self.model.vendor(),
             efer_optional: self.model.efer_optional(),
+            components: self.model.state_components(),
             shared: Arc::clone(&shared),
             registry: Arc::clone(&self.registry),
         };

@@ -24,6 +24,7 @@ pub(crate) struct SoftVp {
     unanswered: Option<Exit>,
     /// The last answer amounted to a triple fault, which the next run tells.
     triple_fault: bool,
+    /// Bytes of the XSAVE area in [`VpState`].
     xsave_bytes: usize,
     /// Keeps the space's observer alive.
     _members: Arc<SpaceMembers>,
@@ -56,7 +57,8 @@ impl SoftVp {
     fn xsave(&self) -> XsaveArea {
         let mut area = XsaveArea::initial(self.xsave_bytes);
         let vector = &self.cpu.frame.vector;
-        let components = self.cpu.control().xcr0 | 3;
+        // Registers keep their values while XCR0 has them disabled.
+        let components = self.cpu.components.into_bits();
         let written = vector.xsave(
             SaveForm::Xsave,
             components,
@@ -79,10 +81,11 @@ impl SoftVp {
         // MXCSR is there even if no component is marked as in use.
         let mxcsr =
             area.0.get(24..28).map_or(0x1F80, |bytes| u32::from_le_bytes(bytes.try_into().expect("4 bytes")));
+        let components = self.cpu.components.into_bits();
         let outcome = vector.xrstor(
             RestoreForm::Xrstor,
-            7,
-            7,
+            components,
+            components,
             PointerWidth::Offset64,
             true,
             |offset, bytes| -> Result<(), std::convert::Infallible> {

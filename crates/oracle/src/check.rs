@@ -9,7 +9,7 @@ use iced_x86::{Code, Decoder, DecoderOptions, FastFormatter, Instruction, Instru
 use crate::compare::{describe, difference, undefined_of};
 use crate::forms::Family;
 use crate::generate::memory_address;
-use crate::generate::{Encoded, Program, Start, encode, fill, program, start, vector};
+use crate::generate::{Encoded, Program, Start, aim_gather, encode, fill, program, start, vector};
 use crate::layout::{CODE, CODE_PAGES, DATA, DATA_RIGHTS, FILLER, PAGE, PageRights, data_rights};
 use crate::random::Random;
 use crate::state::{End, Machine, Mode, Outcome};
@@ -164,7 +164,7 @@ impl<'a> Checker<'a> {
         for _ in 0..states {
             let start = (0..16).find_map(|_| fill(random, &mut self.factory, encoded));
             let Some(mut start) = start else { continue };
-            if family == Family::Vector {
+            if family != Family::Integer {
                 let mut state = vector(random);
                 if converts_to_mmx(&encoded.instruction) {
                     state.mask_exceptions();
@@ -173,6 +173,9 @@ impl<'a> Checker<'a> {
                     state.enter_mmx();
                 }
                 start.state.vector = Some(state);
+                if !aim_gather(random, encoded, &mut start) {
+                    continue;
+                }
             }
             runs += 1;
             self.run(encoded, &start, code);

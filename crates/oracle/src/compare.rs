@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use iced_x86::{Instruction, Register};
 
-use crate::state::{End, Fxsave, Mode, Outcome, State, rflags};
+use crate::state::{End, Mode, Outcome, State, VectorArea, rflags};
 use crate::undefined::{Undefined, undefined};
 
 /// Bits of a page fault's error code.
@@ -66,12 +66,13 @@ pub fn difference(mode: Mode, undefined: &Undefined, host: &Outcome, guest: &Out
     text
 }
 
-/// Compares FXSAVE areas but for the opcode and addresses of the last x87 instruction, which AMD's processors save only beside a pending exception.
-fn vectors(text: &mut String, host: &Fxsave, guest: &Fxsave) {
+/// Compares XSAVE areas but for the opcode and addresses of the last x87 instruction, which AMD's processors save only beside a pending exception.
+fn vectors(text: &mut String, host: &VectorArea, guest: &VectorArea) {
     let parts = [("fcw", 0..2), ("fsw", 2..4), ("ftw", 4..5), ("mxcsr", 24..28)];
     let registers = (0..8)
         .map(|index| ("st/mm", 32 + 16 * index..42 + 16 * index))
-        .chain((0..16).map(|index| ("xmm", 160 + 16 * index..176 + 16 * index)));
+        .chain((0..16).map(|index| ("xmm", 160 + 16 * index..176 + 16 * index)))
+        .chain((0..16).map(|index| ("upper half of ymm", 576 + 16 * index..592 + 16 * index)));
     for (name, range) in parts.into_iter().chain(registers) {
         let (host, guest) = (&host.0[range.clone()], &guest.0[range.clone()]);
         if host != guest {

@@ -14,7 +14,7 @@ use engine::{
 use memory::{MemoryObject, Rights, Space, ViewId};
 
 use crate::layout::{CODE, CODE_PAGES, DATA, DATA_BYTES, DATA_RIGHTS, FILLER, PAGE, PageRights};
-use crate::state::{End, Fxsave, Machine, Mode, Outcome, State, rflags, selector};
+use crate::state::{End, Machine, Mode, Outcome, State, VectorArea, rflags, selector};
 
 /// The guest could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -113,7 +113,9 @@ impl Emulated {
         emulated.write(page::CODE * PAGE, &[FILLER; (CODE_PAGES * PAGE) as usize]);
         emulated.lay_descriptor_tables();
         emulated.lay_page_tables();
-        emulated.set_up_registers();
+        // The state components that the processor model has.
+        let xcr0 = engine.cpuid(0xD, 0).eax.into();
+        emulated.set_up_registers(xcr0);
         emulated.rehearse();
         Ok(emulated)
     }
@@ -121,7 +123,7 @@ impl Emulated {
     /// Runs an SSE instruction with unmasked exceptions, so that an engine that handles signals has its handlers in place when this returns.
     fn rehearse(&mut self) {
         const SQRTPS: [u8; 3] = [0x0F, 0x51, 0xC0];
-        let mut vector = Fxsave::initial();
+        let mut vector = VectorArea::initial();
         vector.0[24..28].fill(0);
         let vector = Some(Box::new(vector));
         let state =
@@ -218,7 +220,7 @@ impl Emulated {
         self.write_word(table * PAGE + (linear >> 12 & 511) * 8, (gpn * PAGE) | PRESENT | flags);
     }
 
-    fn set_up_registers(&mut self) {
+    fn set_up_registers(&mut self, xcr0: u64) {
         // PG, AM, WP, NE, ET, MP, PE.
         const CR0: u64 = 1 << 31 | 1 << 18 | 1 << 16 | 1 << 5 | 1 << 4 | 1 << 1 | 1;
         // OSXSAVE, FSGSBASE, UMIP, OSXMMEXCPT, OSFXSR, PAE.
@@ -226,7 +228,7 @@ impl Emulated {
         // NXE, LMA, LME, SCE.
         const EFER: u64 = 1 << 11 | 1 << 10 | 1 << 8 | 1;
         self.control =
-            ControlRegisters { cr0: CR0, cr2: 0, cr3: page::PAGING * PAGE, cr4: CR4, efer: EFER, xcr0: 3 };
+            ControlRegisters { cr0: CR0, cr2: 0, cr3: page::PAGING * PAGE, cr4: CR4, efer: EFER, xcr0 };
         self.vp.set_control(self.control);
         let tables = SYSTEM + page::TABLES * PAGE;
         self.vp.set_gdtr(TableRegister { base: tables + table::GDT, limit: table::GDT_BYTES as u16 - 1 });
@@ -261,10 +263,11 @@ impl Emulated {
         self.vp.set_rip(state.rip);
         if let Some(vector) = &state.vector {
             let mut whole = self.vp.save();
-            let mut area = vec![0; whole.xsave.0.len()];
-            area[..512].copy_from_slice(&vector.0);
-            // XSTATE_BV: x87 and SSE.
-            area[512] = 3;
+            let length = whole.xsave.0.len().min(VectorArea::BYTES);
+            let mut area = vec![0; length];
+            area.copy_from_slice(&vector.0[..length]);
+            // What the processor model has of x87, SSE and AVX.
+            area[VectorArea::XSTATE_BV] = self.control.xcr0 as u8;
             whole.xsave = XsaveArea(area);
             self.vp.restore(&whole);
         }
@@ -354,9 +357,11 @@ impl Machine for Emulated {
             gs_base: self.vp.segment(SegmentName::Gs).base,
             selectors: SEGMENTS.map(|name| self.vp.segment(name).selector.into_bits()),
             vector: state.vector.as_ref().map(|_| {
-                let mut area = [0; 512];
-                area.copy_from_slice(&self.vp.save().xsave.0[..512]);
-                Box::new(Fxsave(area))
+                let mut area = [0; VectorArea::BYTES];
+                let saved = self.vp.save().xsave.0;
+                let length = saved.len().min(VectorArea::BYTES);
+                area[..length].copy_from_slice(&saved[..length]);
+                Box::new(VectorArea(area))
             }),
         };
         let end = match exit.reason {

@@ -14,14 +14,28 @@ pub enum Family {
     Integer,
     /// x87, MMX or XMM registers, which the host executes for the guest too.
     Vector,
+    /// The same, with a VEX prefix: XMM and YMM registers.
+    Avx,
 }
 
-/// Forms of a family that exist in a mode on a processor with these features.
+/// Forms of a family that exist in a mode on a processor with the engine's features, as far as the host can judge them.
 #[must_use]
 pub fn forms(engine: &dyn Engine, mode: Mode, family: Family) -> Vec<Code> {
     Code::values()
-        .filter(|&code| exists(code, mode) && family_of(code) == family && is_offered(engine, code))
+        .filter(|&code| exists(code, mode) && family_of(code) == family)
+        .filter(|&code| {
+            is_offered(engine, code) && code.cpuid_features().iter().all(|&feature| host_has(feature))
+        })
         .collect()
+}
+
+/// Whether the host's own CPUID says that a feature is there.
+fn host_has(feature: CpuidFeature) -> bool {
+    has(feature, |leaf, subleaf| {
+        let core::arch::x86_64::CpuidResult { eax, ebx, ecx, edx } =
+            core::arch::x86_64::__cpuid_count(leaf, subleaf);
+        CpuidResult { eax, ebx, ecx, edx }
+    })
 }
 
 fn exists(code: Code, mode: Mode) -> bool {
@@ -65,6 +79,8 @@ pub fn family_of(code: Code) -> Family {
         Mnemonic::Emms
             | Mnemonic::Ldmxcsr
             | Mnemonic::Stmxcsr
+            | Mnemonic::Vldmxcsr
+            | Mnemonic::Vstmxcsr
             | Mnemonic::Wait
             | Mnemonic::Vzeroall
             | Mnemonic::Vzeroupper
@@ -84,7 +100,7 @@ pub fn family_of(code: Code) -> Family {
         )
     });
     if state || by_feature || code.op_code().op_kinds().iter().any(is_vector) {
-        Family::Vector
+        if code.encoding() == EncodingKind::VEX { Family::Avx } else { Family::Vector }
     } else {
         Family::Integer
     }
@@ -104,9 +120,13 @@ enum Output {
     Edx,
 }
 
-/// Whether CPUID says that a feature is there.
+/// Whether the engine's CPUID says that a feature is there.
 #[must_use]
 pub fn offers(engine: &dyn Engine, feature: CpuidFeature) -> bool {
+    has(feature, |leaf, subleaf| engine.cpuid(leaf, subleaf))
+}
+
+fn has(feature: CpuidFeature, cpuid: impl Fn(u32, u32) -> CpuidResult) -> bool {
     use CpuidFeature as F;
     use Output::{Eax, Ebx, Ecx, Edx};
     let (leaf, subleaf, output, bit) = match feature {
@@ -142,14 +162,17 @@ pub fn offers(engine: &dyn Engine, feature: CpuidFeature) -> bool {
         F::CMPXCHG16B => (1, 0, Ecx, 13),
         F::SSE4_1 => (1, 0, Ecx, 19),
         F::SSE4_2 => (1, 0, Ecx, 20),
+        F::FMA => (1, 0, Ecx, 12),
         F::MOVBE => (1, 0, Ecx, 22),
         F::POPCNT => (1, 0, Ecx, 23),
         F::AES => (1, 0, Ecx, 25),
         F::XSAVE => (1, 0, Ecx, 26),
         F::AVX => (1, 0, Ecx, 28),
+        F::F16C => (1, 0, Ecx, 29),
         F::RDRAND => (1, 0, Ecx, 30),
         F::FSGSBASE => (7, 0, Ebx, 0),
         F::BMI1 => (7, 0, Ebx, 3),
+        F::AVX2 => (7, 0, Ebx, 5),
         F::BMI2 => (7, 0, Ebx, 8),
         F::INVPCID => (7, 0, Ebx, 10),
         F::RDSEED => (7, 0, Ebx, 18),
@@ -160,6 +183,9 @@ pub fn offers(engine: &dyn Engine, feature: CpuidFeature) -> bool {
         F::SHA => (7, 0, Ebx, 29),
         F::RDPID => (7, 0, Ecx, 22),
         F::GFNI => (7, 0, Ecx, 8),
+        F::VAES => (7, 0, Ecx, 9),
+        F::VPCLMULQDQ => (7, 0, Ecx, 10),
+        F::AVX_VNNI => (7, 1, Eax, 4),
         F::XSAVEOPT => (0xD, 1, Eax, 0),
         F::XSAVEC => (0xD, 1, Eax, 1),
         F::XSAVES => (0xD, 1, Eax, 3),
@@ -170,7 +196,7 @@ pub fn offers(engine: &dyn Engine, feature: CpuidFeature) -> bool {
         // LAHF and SAHF in 64-bit mode have a form of their own nowhere.
         _ => return false,
     };
-    let answer: CpuidResult = engine.cpuid(leaf, subleaf);
+    let answer = cpuid(leaf, subleaf);
     let word = match output {
         Eax => answer.eax,
         Ebx => answer.ebx,

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use clap::{Parser, ValueEnum};
 use engine_soft::SoftEngine;
-use engine_soft::model::Model;
+use engine_soft::model::{Model, ModelName};
 use oracle::campaign::{Plan, run_forms, run_programs, uncovered};
 use oracle::check::{Count, Report};
 use oracle::emulated::Emulated;
@@ -25,6 +25,8 @@ enum What {
     Programs,
     /// x87, MMX and SSE forms in 64-bit mode.
     Vector,
+    /// VEX-encoded forms on vector registers in 64-bit mode.
+    Avx,
 }
 
 /// Compares the software processor with the processor that it runs on.
@@ -32,7 +34,7 @@ enum What {
 #[command(name = "oracle")]
 struct Arguments {
     /// What to compare.
-    #[arg(value_enum, default_values_t = [What::Integer, What::Compatibility, What::Programs, What::Vector])]
+    #[arg(value_enum, default_values_t = [What::Integer, What::Compatibility, What::Programs, What::Vector, What::Avx])]
     what: Vec<What>,
     /// Executions of each form; of vector forms, which mostly run on the host for the guest too, a tenth.
     #[arg(long, default_value_t = 20_000)]
@@ -53,7 +55,7 @@ struct Arguments {
 
 fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
     let arguments = Arguments::parse();
-    let engine = SoftEngine::new(Model::x86_64_v2()?);
+    let engine = SoftEngine::new(Model::named(ModelName::Host)?);
     let mut guest = Emulated::new(&engine)?;
     let mut host = Native::new(&guest)?;
     let plan = Plan { seed: arguments.seed, per_form: arguments.per_code };
@@ -68,8 +70,9 @@ fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
             }
             What::Integer => (Family::Integer, Mode::User64, plan),
             What::Compatibility => (Family::Integer, Mode::User32, plan),
-            What::Vector => {
-                (Family::Vector, Mode::User64, Plan { per_form: plan.per_form.div_ceil(10), ..plan })
+            What::Vector | What::Avx => {
+                let family = if *what == What::Vector { Family::Vector } else { Family::Avx };
+                (family, Mode::User64, Plan { per_form: plan.per_form.div_ceil(10), ..plan })
             }
         };
         let started = Instant::now();

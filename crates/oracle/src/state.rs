@@ -53,16 +53,26 @@ pub mod selector {
     pub const CODE_64: u16 = 0x33;
 }
 
-/// x87, MMX and SSE state, as FXSAVE64 writes it.
+/// x87, MMX, SSE and AVX state, as XSAVE64 writes it in standard form: an FXSAVE64 area, the header, the upper halves of the YMM registers.
 #[derive(Clone, Copy, PartialEq, Eq)]
-#[repr(C, align(16))]
-pub struct Fxsave(pub [u8; 512]);
+#[repr(C, align(64))]
+pub struct VectorArea(pub [u8; VectorArea::BYTES]);
 
-impl Fxsave {
-    /// FCW 0x37F, MXCSR 0x1F80, everything else zero.
+impl VectorArea {
+    /// Bytes of the whole.
+    pub const BYTES: usize = 832;
+    /// Offset of XMM0.
+    pub const XMM: usize = 160;
+    /// Offset of XSTATE_BV.
+    pub const XSTATE_BV: usize = 512;
+    /// Offset of the upper half of YMM0.
+    pub const YMM_HIGH: usize = 576;
+
+    /// FCW 0x37F, MXCSR 0x1F80, everything else zero; all three components are marked as in use.
     #[must_use]
     pub fn initial() -> Self {
-        let mut area = [0; 512];
+        let mut area = [0; Self::BYTES];
+        area[Self::XSTATE_BV] = 7;
         area[..2].copy_from_slice(&0x037Fu16.to_le_bytes());
         area[24..28].copy_from_slice(&0x1F80u32.to_le_bytes());
         Self(area)
@@ -78,6 +88,13 @@ impl Fxsave {
     pub fn enter_mmx(&mut self) {
         self.0[3] &= !0x38;
         self.0[4] = 0xFF;
+    }
+
+    /// Bytes 16 to 31 of a YMM register are not behind its bytes 0 to 15: the place of byte `byte` of register `register`.
+    #[must_use]
+    pub const fn ymm_byte(register: usize, byte: usize) -> usize {
+        let half = if byte < 16 { Self::XMM } else { Self::YMM_HIGH };
+        half + 16 * register + byte % 16
     }
 
     /// MXCSR.
@@ -103,7 +120,7 @@ pub struct State {
     /// ES, CS, SS, DS, FS, GS. Not looked at in the state that a run starts from, where the mode decides.
     pub selectors: [u16; 6],
     /// Vector state; only where a run is about it.
-    pub vector: Option<Box<Fxsave>>,
+    pub vector: Option<Box<VectorArea>>,
 }
 
 /// How a run ended.

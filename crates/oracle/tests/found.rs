@@ -4,13 +4,13 @@
 use std::io::Write;
 
 use engine_soft::SoftEngine;
-use engine_soft::model::Model;
+use engine_soft::model::{Model, ModelName};
 use oracle::compare::difference;
 use oracle::emulated::Emulated;
 use oracle::generate::{decode, host_is_amd};
 use oracle::layout::{CODE, DATA, PAGE};
 use oracle::native::{Native, NativeError};
-use oracle::state::{Fxsave, Machine, Mode, State, rflags};
+use oracle::state::{Machine, Mode, State, VectorArea, rflags};
 use oracle::undefined::undefined;
 
 const RAX: usize = 0;
@@ -112,7 +112,7 @@ static CASES: &[Case] = {
         },
         case("MASKMOVDQU was not there", User64, &[0x66, 0x0F, 0xF7, 0xC1], |state| {
             state.gprs[RDI] = UNALIGNED;
-            let mut vector = Box::new(Fxsave::initial());
+            let mut vector = Box::new(VectorArea::initial());
             vector.0[160..192].copy_from_slice(&std::array::from_fn::<u8, 32, _>(|index| (index * 37) as u8));
             state.vector = Some(vector);
         }),
@@ -133,7 +133,7 @@ static CASES: &[Case] = {
 
 #[test]
 fn what_was_found_stays_mended() {
-    let engine = SoftEngine::new(Model::x86_64_v2().unwrap());
+    let engine = SoftEngine::new(Model::named(ModelName::Host).unwrap());
     let mut guest = Emulated::new(&engine).unwrap();
     let mut host = match Native::new(&guest) {
         Ok(host) => host,

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::io::Write;
 
 use engine_soft::SoftEngine;
-use engine_soft::model::Model;
+use engine_soft::model::{Model, ModelName};
 use oracle::campaign::{Plan, run_forms, run_programs, uncovered};
 use oracle::check::Report;
 use oracle::emulated::Emulated;
@@ -33,7 +33,7 @@ fn machines(engine: &SoftEngine) -> Option<(Emulated, Native)> {
 }
 
 fn engine() -> SoftEngine {
-    SoftEngine::new(Model::x86_64_v2().unwrap())
+    SoftEngine::new(Model::named(ModelName::Host).unwrap())
 }
 
 fn assert_agreement(report: &Report) {
@@ -98,6 +98,15 @@ fn integer_forms_do_what_the_host_does_in_compatibility_mode() {
 #[test]
 fn vector_forms_do_what_the_host_does() {
     run_family(Mode::User64, "vector", Family::Vector, Plan { per_form: 40, ..SHORT }, 450);
+}
+
+#[test]
+fn avx_forms_do_what_the_host_does() {
+    if !oracle::native::host_has_avx() {
+        println!("SKIPPED: this host has no AVX");
+        return;
+    }
+    run_family(Mode::User64, "avx", Family::Avx, Plan { per_form: 40, ..SHORT }, 350);
 }
 
 #[test]

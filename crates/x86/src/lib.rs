@@ -19,4 +19,5 @@ pub mod memory_type;
 pub mod msr;
 pub mod paging;
 pub mod segment;
+pub mod speculation;
 pub mod tss;

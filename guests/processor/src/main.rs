@@ -24,6 +24,7 @@ mod strings;
 mod syscalls;
 mod tcg;
 mod tlb;
+mod vector;
 
 use support::exit::Code;
 use support::{boot, check, println};
@@ -33,7 +34,7 @@ support::entry!(main);
 /// A topic's name and its checks.
 type Topic = (&'static str, fn());
 
-const TOPICS: [Topic; 17] = [
+const TOPICS: [Topic; 18] = [
     ("exceptions", exceptions::check),
     ("rights", rights::check),
     ("paging", paging::check),
@@ -48,6 +49,7 @@ const TOPICS: [Topic; 17] = [
     ("selfmod", selfmod::check),
     ("atomics", atomics::check),
     ("floating", floating::check),
+    ("vector", vector::check),
     ("modes", modes::check),
     ("processors", processors::check),
     ("x2apic", interrupts::x2apic),

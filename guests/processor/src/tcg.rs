@@ -9,6 +9,14 @@ pub(crate) fn known_wrong(what: &str) -> Option<&'static str> {
 }
 
 const KNOWN_WRONG: &[(&str, &str)] = &[
+    ("AVX does not look at CR0.EM", "it asks of AVX what holds for SSE"),
+    ("SIMD error in an AVX instruction", "it has no #XM"),
+    ("XSAVEOPT leaves out what is initial", "it saves everything"),
+    ("XGETBV tells whether AVX state is in use", "it takes everything for in use"),
+    ("a masked load touches what it selects alone", "it reads the whole operand"),
+    ("its address is the element's", "it reads the whole operand"),
+    ("a masked load of nothing faults nowhere", "it reads the whole operand"),
+    ("stores nothing", "it stores elements one by one"),
     ("INT1 stands behind itself", "it has no INT1"),
     ("LOCK on MOV", "it ignores the prefix"),
     ("INT 13 through a gate of CPL 0", "its error code is the offset in the IDT, not 8 times the vector"),

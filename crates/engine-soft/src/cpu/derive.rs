@@ -2,6 +2,7 @@
 //! What follows from control registers, segments and flags: the mode of the code that runs, and who accesses memory.
 
 use engine::SegmentName;
+use x86::control::{Rflags, Xcr0};
 use x86::paging::{Paging, PagingRegisters, Privilege};
 
 use super::{Cpu, rflags};
@@ -133,7 +134,12 @@ impl Cpu {
         let stack_32 = if stack.default_32() { Mode::STACK_32 } else { 0 };
         self.mode = Mode(if size == 2 { size } else { size | stack_32 });
         let control = &self.control;
-        self.availability = Availability::new(control.cr0, control.cr4, self.other_flags, control.xcr0);
+        self.availability = Availability::new(
+            self.cr0(),
+            self.cr4(),
+            Rflags::from_bits(self.other_flags),
+            Xcr0::from_bits(control.xcr0),
+        );
         let space =
             if self.control.cr4 & 1 << 17 != 0 { self.control.cr3 } else { self.control.cr3 & !0xFFF };
         let (privilege, always_miss) = (self.privilege(), self.checks_alignment());

@@ -2,8 +2,8 @@
 //! The status flags.
 
 /// CF, PF, AF, ZF, SF and OF in the form in which the host gives them most cheaply: LAHF's byte (SF, ZF, AF, PF, CF at their
-/// places in RFLAGS) in the upper half, OF in bit 0. Handlers compute with the host's own instructions, so flags that the
-/// architecture leaves undefined are the host's.
+/// places in RFLAGS) in the upper half, OF in bit 0. Most handlers compute with the host's own instructions and take all six
+/// flags from it, so those that the architecture leaves undefined are the host's. Division, and stubs (BMI, LZCNT, TZCNT), leave undefined flags as they were.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(transparent)]
 pub struct Flags(pub u16);

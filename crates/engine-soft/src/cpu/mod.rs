@@ -16,13 +16,14 @@ use engine::{
     SegmentName, TableRegister,
 };
 use memory::{Space, ViewId};
-use x86::control::{Cr0, Cr4, Efer};
+use x86::control::{Cr0, Cr4, Efer, Rflags, Xcr0};
 use x86::paging::{Paging, PagingRegisters};
 
 pub use derive::{CodeSize, Mode};
 pub use flags::Flags;
 pub(crate) use operand::memory_segment;
 pub use operand::{Operand, gpr_of, segment_of};
+pub(crate) use segmentation::is_canonical;
 pub use stack::StackCursor;
 pub(crate) use time_source::{Generator, TimeSource, VirtualTime};
 
@@ -85,6 +86,8 @@ pub(crate) struct Parts {
     pub(crate) vendor: Vendor,
     /// Bits of EFER beside those that all models have.
     pub(crate) efer_optional: u64,
+    /// State components that XCR0 may enable.
+    pub(crate) components: Xcr0,
     pub(crate) shared: Arc<VpShared>,
     pub(crate) registry: Arc<Registry>,
 }
@@ -173,6 +176,8 @@ pub struct Cpu {
     pub(crate) vendor: Vendor,
     /// Bits of EFER that this processor model has beside those that all have.
     pub(crate) efer_optional: u64,
+    /// State components that this processor model has.
+    pub(crate) components: Xcr0,
     /// Which groups of data instructions control registers allow.
     pub(crate) availability: Availability,
     pub(crate) shared: Arc<VpShared>,
@@ -239,7 +244,8 @@ impl Cpu {
             offered: parts.offered,
             vendor: parts.vendor,
             efer_optional: parts.efer_optional,
-            availability: Availability::new(0, 0, 0, 0),
+            components: parts.components,
+            availability: Availability::new(Cr0::new(), Cr4::new(), Rflags::new(), Xcr0::new()),
             shared: parts.shared,
             registry: parts.registry,
         };

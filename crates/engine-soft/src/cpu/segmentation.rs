@@ -7,9 +7,10 @@ use x86::paging::AccessKind;
 use super::{Cpu, slot};
 use crate::stop::Stop;
 
-/// Sign-extends from bit 47.
-const fn is_canonical(address: u64) -> bool {
-    (address as i64) << 16 >> 16 == address as i64
+/// Whether an address is canonical with 4-level paging, the only kind that there is.
+#[inline(always)]
+pub(crate) const fn is_canonical(address: u64) -> bool {
+    x86::paging::is_canonical(address, 48)
 }
 
 impl Cpu {

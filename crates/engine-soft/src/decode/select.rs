@@ -5,13 +5,12 @@ use iced_x86::{Instruction, Mnemonic, OpKind, Register};
 
 use super::operands::{memory, plain};
 use super::{Made, Slow, branch, integer};
-use crate::cpu::{Cpu, Operand, memory_segment};
+use crate::cpu::{Cpu, memory_segment};
 use crate::execute::{self, Repeat, StringKind};
-use crate::host_execution::{CompileError, Placement, place};
+use crate::host_execution::{CompileError, ElementInstruction, Placement, place};
 use crate::model::Vendor;
 use crate::stop::{Next, Stop};
 use crate::system;
-use x86::paging::AccessKind;
 
 /// An instruction and where it stands.
 pub(super) struct Context<'a> {
@@ -50,11 +49,14 @@ pub(super) fn operation(cpu: &mut Cpu, context: &Context<'_>) -> Made {
     if let Some(made) = integer::operation(cpu, context) {
         return made;
     }
-    if instruction.mnemonic() == Mnemonic::Clflush {
-        return Made::Slow(Slow::Function(flush_line));
-    }
     match place(instruction) {
         Placement::Stub(_) => stub(cpu, context),
+        Placement::Elements(_) if !cpu.stubs.offers(instruction.code()) => undefined(context),
+        Placement::Elements(which) => Made::Slow(Slow::Function(match which {
+            ElementInstruction::MaskedStore => execute::masked_store,
+            ElementInstruction::MaskedMove => execute::masked_move,
+            ElementInstruction::Gather => execute::gather,
+        })),
         // The system half has these.
         Placement::State(_) => undefined(context),
         Placement::Interpreter(_) if instruction.mnemonic() == Mnemonic::Pause => {
@@ -64,28 +66,12 @@ pub(super) fn operation(cpu: &mut Cpu, context: &Context<'_>) -> Made {
         Placement::Interpreter(_) if is_hint(instruction.mnemonic()) => {
             Made::Operation(plain(context.at, instruction.len() as u8, execute::fast::<execute::Nop>))
         }
-        Placement::Interpreter(_) if is_masked_store(instruction.mnemonic()) => {
-            Made::Slow(Slow::Function(execute::masked_store))
-        }
         Placement::Interpreter(_) => undefined(context),
     }
 }
 
-/// CLFLUSH: faults as a read would; there is no cache that anyone could see.
-fn flush_line(cpu: &mut Cpu, instruction: &Instruction) -> Result<Next, Stop> {
-    if let Operand::Memory(linear) = cpu.operand_address(instruction, 0, 1, AccessKind::Read)? {
-        let privilege = cpu.privilege();
-        cpu.translate(linear, AccessKind::Read, privilege)?;
-    }
-    Ok(Next::Sequential)
-}
-
 fn undefined(context: &Context<'_>) -> Made {
     Made::Leaves(plain(context.at, context.instruction.len() as u8, execute::undefined))
-}
-
-fn is_masked_store(mnemonic: Mnemonic) -> bool {
-    matches!(mnemonic, Mnemonic::Maskmovq | Mnemonic::Maskmovdqu)
 }
 
 /// Instructions that only hint.

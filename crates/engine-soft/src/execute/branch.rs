@@ -11,7 +11,7 @@ use super::path::{Body, Fast, Miss, Path, Slow, slow};
 use super::register::{get, set, truncate, whole};
 use super::stack::{move_pointer, push, top};
 use crate::block::{Leave, Op};
-use crate::cpu::{Cpu, slot};
+use crate::cpu::{Cpu, is_canonical, slot};
 use crate::stop::Stop;
 
 const RCX: u8 = 8;
@@ -181,11 +181,6 @@ pub(crate) unsafe fn call_64<const INSIDE: bool>(cpu: &mut Cpu, op: *const Op) -
         let rip = target(cpu, &*op);
         go(cpu, op, rip)
     }
-}
-
-#[inline(always)]
-const fn is_canonical(rip: u64) -> bool {
-    (rip as i64) << 16 >> 16 == rip as i64
 }
 
 /// RET in 64-bit mode; the immediate is what it takes off the stack besides.

@@ -27,6 +27,15 @@ pub(crate) unsafe fn run_stub(cpu: &mut Cpu, op: *const Op) -> Leave {
     finish(cpu, result, unsafe { op.add(1) })
 }
 
+impl From<Unavailable> for Stop {
+    fn from(unavailable: Unavailable) -> Self {
+        match unavailable {
+            Unavailable::InvalidOpcode => Self::INVALID_OPCODE,
+            Unavailable::DeviceNotAvailable => Self::DEVICE_NOT_AVAILABLE,
+        }
+    }
+}
+
 impl Cpu {
     /// Checks that control registers allow a group of instructions.
     ///
@@ -36,10 +45,7 @@ impl Cpu {
         if requirement == Requirement::None {
             return Ok(());
         }
-        self.availability.check(requirement).map_err(|unavailable| match unavailable {
-            Unavailable::InvalidOpcode => Stop::INVALID_OPCODE,
-            Unavailable::DeviceNotAvailable => Stop::DEVICE_NOT_AVAILABLE,
-        })
+        Ok(self.availability.check(requirement)?)
     }
 
     /// What a pending x87 exception raises: #MF, or FERR#, which this processor does not have.
@@ -61,11 +67,9 @@ fn execute(cpu: &mut Cpu, op: &Op, stub: &Stub) -> Result<(), Stop> {
     if memory.alignment > 1 && !address.is_multiple_of(u64::from(memory.alignment)) {
         return Err(Stop::GENERAL_PROTECTION);
     }
-    // An 80-bit operand is to be aligned as a double is.
-    let natural = if size == 10 { 8 } else { size };
-    if natural <= 16 {
-        cpu.check_alignment(address, natural, cpu.privilege())?;
-    }
+    // An 80-bit operand is to be aligned as a double is, one of 32 bytes as one of 16.
+    let natural = if size == 10 { 8 } else { size.min(16) };
+    cpu.check_alignment(address, natural, cpu.privilege())?;
     if memory.read {
         match cpu.mmu.hit(address, size, memory.write) {
             // SAFETY: a hit is a host address of guest memory that is mapped for the whole access.
@@ -149,7 +153,7 @@ fn run(cpu: &mut Cpu, op: &Op, stub: &Stub) -> Result<bool, Stop> {
 /// Copies a memory operand to the bounce buffer, by stores as wide as the stub's loads where that is possible.
 ///
 /// # Safety
-/// `from` must be a host address of guest memory that is mapped for `size` bytes.
+/// `from` must be a host address of guest memory that is mapped for `size` bytes. With 32 bytes the host must have AVX, as it has where a stub's operand is as wide.
 unsafe fn copy_in(cpu: &mut Cpu, from: u64, size: usize) {
     let bounce = &mut cpu.frame.bounce.0;
     // SAFETY: by contract; the bounce buffer has 64 bytes.
@@ -160,6 +164,7 @@ unsafe fn copy_in(cpu: &mut Cpu, from: u64, size: usize) {
                 bounce.as_mut_ptr().cast::<u64>().write(value);
             }
             16 => host::move_16(bounce.as_mut_ptr().addr() as u64, from),
+            32 => host::move_32(bounce.as_mut_ptr().addr() as u64, from),
             _ => host::copy_from(from, &mut bounce[..size]),
         }
     }
@@ -176,6 +181,7 @@ unsafe fn copy_out(cpu: &mut Cpu, to: u64, size: usize) {
         match size {
             1 | 2 | 4 | 8 => host::store(to, size, bounce.as_ptr().cast::<u64>().read()),
             16 => host::move_16(to, bounce.as_ptr().addr() as u64),
+            32 => host::move_32(to, bounce.as_ptr().addr() as u64),
             _ => host::copy_to(to, &bounce[..size]),
         }
     }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! MASKMOVQ and MASKMOVDQU: stores of selected bytes.
+//! MASKMOVQ, MASKMOVDQU and VMASKMOVDQU: stores of selected bytes.
 
 use engine::Gpr;
 use iced_x86::{Instruction, Mnemonic, OpKind};
@@ -9,10 +9,14 @@ use crate::cpu::{Cpu, memory_segment, segment_of};
 use crate::host_execution::{Requirement, VectorState};
 use crate::stop::{Next, Stop};
 
-/// Both instructions. Bytes that are not selected are not touched, but raise the same faults, as the manuals allow and AMD's processors do.
+/// All three. Bytes that are not selected are not touched, but raise the same faults, as the manuals allow and AMD's processors do.
 pub(crate) fn masked_store(cpu: &mut Cpu, instruction: &Instruction) -> Result<Next, Stop> {
     let mmx = instruction.mnemonic() == Mnemonic::Maskmovq;
-    cpu.check_requirement(if mmx { Requirement::Mmx } else { Requirement::Sse })?;
+    cpu.check_requirement(match instruction.mnemonic() {
+        Mnemonic::Maskmovq => Requirement::Mmx,
+        Mnemonic::Maskmovdqu => Requirement::Sse,
+        _ => Requirement::Avx,
+    })?;
     let vector = &cpu.frame.vector;
     if mmx && vector.x87_exception_pending() {
         return Err(cpu.x87_exception());

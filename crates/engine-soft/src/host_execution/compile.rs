@@ -32,7 +32,7 @@ const CODE_CAPACITY: usize = 256 * 1024;
 #[derive(Debug, Error)]
 pub enum StubCacheError {
     /// The processor model offers extensions that the host processor lacks.
-    #[error("the host processor lacks {0:?} of the processor model; choose a lesser model")]
+    #[error("the host processor lacks {0} of the processor model; choose a lesser model")]
     HostLacks(Extensions),
     /// No executable memory.
     #[error(transparent)]
@@ -73,8 +73,7 @@ impl StubCache {
     pub fn new(offered: Extensions) -> Result<Self, StubCacheError> {
         let host = Extensions::of_host();
         if !host.contains(offered) {
-            let lacking = offered.into_bits() & !host.into_bits();
-            return Err(StubCacheError::HostLacks(Extensions::from_bits(lacking)));
+            return Err(StubCacheError::HostLacks(offered.without(host)));
         }
         Ok(Self {
             offered,
@@ -98,8 +97,7 @@ impl StubCache {
             Placement::Stub(border) => border,
             elsewhere => return Err(CompileError::PlacedElsewhere(code, elsewhere)),
         };
-        let needed = extensions_of(code).unwrap_or_default();
-        if !self.offered.contains(needed) {
+        if !self.offers(code) {
             return Err(CompileError::NotOffered(code));
         }
         let key = with_memory_operand(instruction, frame::BOUNCE);
@@ -111,6 +109,11 @@ impl StubCache {
         let stub = Arc::new(self.place_code(plan, &emitted)?);
         self.stubs.insert(key, Arc::clone(&stub));
         Ok(stub)
+    }
+
+    /// Whether the processor model offers the data instruction `code`, whoever executes it.
+    pub fn offers(&self, code: Code) -> bool {
+        self.offered.contains(extensions_of(code).unwrap_or_default())
     }
 
     fn place_code(&mut self, plan: Plan, emitted: &Emitted) -> Result<Stub, CodeMemoryError> {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Which optional instruction-set extensions a processor offers.
 
+use std::fmt;
+
 use bitfield_struct::bitfield;
 use iced_x86::CpuidFeature;
 
@@ -8,9 +10,7 @@ use iced_x86::CpuidFeature;
 ///
 /// What every x86-64 processor has (x87, MMX, FXSR, CMOV, SSE, SSE2) is not listed: it is always offered.
 /// SSE4A is left out: EXTRQ and INSERTQ leave half of their result undefined, so runs would not repeat.
-/// AVX is present here so that the design carries it; a processor model offers it only together with its
-/// XSAVE component.
-#[bitfield(u32)]
+#[bitfield(u32, debug = false)]
 #[derive(PartialEq, Eq)]
 pub struct Extensions {
     pub sse3: bool,
@@ -38,6 +38,53 @@ pub struct Extensions {
     pub avx_vnni: bool,
     #[bits(11)]
     __: u16,
+}
+
+/// By bit.
+const NAMES: [&str; 21] = [
+    "SSE3",
+    "SSSE3",
+    "SSE4.1",
+    "SSE4.2",
+    "AES",
+    "PCLMULQDQ",
+    "SHA",
+    "GFNI",
+    "POPCNT",
+    "LZCNT",
+    "BMI1",
+    "BMI2",
+    "ADX",
+    "MOVBE",
+    "AVX",
+    "AVX2",
+    "FMA",
+    "F16C",
+    "VAES",
+    "VPCLMULQDQ",
+    "AVX-VNNI",
+];
+
+impl fmt::Display for Extensions {
+    /// Their names, in words.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<_> = (0..)
+            .zip(NAMES)
+            .filter(|(bit, _)| self.into_bits() >> bit & 1 != 0)
+            .map(|(_, name)| name)
+            .collect();
+        match &names[..] {
+            [] => write!(f, "no extension"),
+            [only] => write!(f, "{only}"),
+            [all @ .., last] => write!(f, "{} and {last}", all.join(", ")),
+        }
+    }
+}
+
+impl fmt::Debug for Extensions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
 }
 
 impl Extensions {
@@ -68,14 +115,41 @@ impl Extensions {
             .with_avx_vnni(has!("avxvnni"))
     }
 
+    /// All that there are.
+    pub const ALL: Self = Self::from_bits((1 << NAMES.len()) - 1);
+
+    /// Those whose instructions work on YMM registers or are encoded like those, so that they are nothing without AVX.
+    const ON_AVX: Self = Self::new()
+        .with_avx2(true)
+        .with_fma(true)
+        .with_f16c(true)
+        .with_vaes(true)
+        .with_vpclmulqdq(true)
+        .with_avx_vnni(true);
+
     /// Those of `self` that are in `other` too.
-    pub fn intersection(self, other: Self) -> Self {
+    pub const fn intersection(self, other: Self) -> Self {
         Self::from_bits(self.into_bits() & other.into_bits())
     }
 
+    /// Those of both.
+    pub const fn union(self, other: Self) -> Self {
+        Self::from_bits(self.into_bits() | other.into_bits())
+    }
+
+    /// Those of `self` that are not in `other`.
+    pub const fn without(self, other: Self) -> Self {
+        Self::from_bits(self.into_bits() & !other.into_bits())
+    }
+
     /// Whether all of `other` are in `self`.
-    pub fn contains(self, other: Self) -> bool {
-        self.intersection(other) == other
+    pub const fn contains(self, other: Self) -> bool {
+        self.intersection(other).into_bits() == other.into_bits()
+    }
+
+    /// These, but without AVX nothing that builds on it.
+    pub const fn consistent(self) -> Self {
+        if self.avx() { self } else { self.without(Self::ON_AVX) }
     }
 
     /// What an instruction with decoder feature `feature` needs: nothing beyond the baseline, or one extension.

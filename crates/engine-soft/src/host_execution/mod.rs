@@ -45,7 +45,7 @@ pub use compile::{CompileError, StubCache, StubCacheError};
 pub use extensions::Extensions;
 pub use frame::{Bounce, HostFrame, STATUS_FLAGS};
 pub use fxsave::PointerWidth;
-pub use placement::{Border, Placement, StateInstruction, place};
+pub use placement::{Border, ElementInstruction, Placement, StateInstruction, place};
 pub use requirement::{Availability, Requirement, Unavailable};
 pub use stub::{MemoryOperand, Outcome, RegisterSet, Stub, X87Site};
 pub use vector_state::{InvalidMxcsr, VectorState};

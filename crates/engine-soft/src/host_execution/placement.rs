@@ -12,6 +12,8 @@ pub enum Placement {
     Stub(Border),
     /// A function of this module; the interpreter moves its memory operand.
     State(StateInstruction),
+    /// The interpreter, element by element: only those that a mask selects are touched.
+    Elements(ElementInstruction),
     /// The interpreter, for the reason given.
     Interpreter(&'static str),
 }
@@ -74,17 +76,31 @@ pub enum StateInstruction {
     Vzero,
 }
 
+/// Instructions whose operand in memory is a number of elements, of which a mask selects some.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ElementInstruction {
+    /// MASKMOVQ, MASKMOVDQU, VMASKMOVDQU: bytes, selected by [`VectorState::masked_store`](super::VectorState::masked_store).
+    MaskedStore,
+    /// VMASKMOVPS, VMASKMOVPD, VPMASKMOVD, VPMASKMOVQ.
+    MaskedMove,
+    /// VGATHERDPS, VPGATHERDD and their kin.
+    Gather,
+}
+
 const NOT_DATA: &str = "not a data instruction of the host's share";
 const NEVER_OFFERED: &str = "its encoding is never offered to guests";
 const CACHE: &str = "acts on a cache line, or hints: translate the address, or do nothing";
-const MASKED_STORE: &str = "stores selected bytes only: select them with VectorState::masked_store";
-const MASKED_ELEMENTS: &str = "touches selected elements only, each with its own address or fault";
 
 /// Says who executes `instruction`, whatever the processor model offers.
 pub fn place(instruction: &Instruction) -> Placement {
     let (code, mnemonic) = (instruction.code(), instruction.mnemonic());
     if let Some(instruction) = state_instruction(mnemonic) {
         return Placement::State(instruction);
+    }
+    if let Some(instruction) = element_instruction(mnemonic)
+        && code.encoding() != EncodingKind::EVEX
+    {
+        return Placement::Elements(instruction);
     }
     if let Some(reason) = interpreter_reason(mnemonic) {
         return Placement::Interpreter(reason);
@@ -147,22 +163,27 @@ fn state_instruction(mnemonic: Mnemonic) -> Option<StateInstruction> {
     })
 }
 
-fn interpreter_reason(mnemonic: Mnemonic) -> Option<&'static str> {
+fn element_instruction(mnemonic: Mnemonic) -> Option<ElementInstruction> {
     Some(match mnemonic {
-        Mnemonic::Maskmovq | Mnemonic::Maskmovdqu | Mnemonic::Vmaskmovdqu => MASKED_STORE,
-        Mnemonic::Prefetchnta | Mnemonic::Prefetcht0 | Mnemonic::Prefetcht1 | Mnemonic::Prefetcht2 => CACHE,
-        Mnemonic::Vmaskmovps
-        | Mnemonic::Vmaskmovpd
-        | Mnemonic::Vpmaskmovd
-        | Mnemonic::Vpmaskmovq
-        | Mnemonic::Vgatherdps
+        Mnemonic::Maskmovq | Mnemonic::Maskmovdqu | Mnemonic::Vmaskmovdqu => ElementInstruction::MaskedStore,
+        Mnemonic::Vmaskmovps | Mnemonic::Vmaskmovpd | Mnemonic::Vpmaskmovd | Mnemonic::Vpmaskmovq => {
+            ElementInstruction::MaskedMove
+        }
+        Mnemonic::Vgatherdps
         | Mnemonic::Vgatherdpd
         | Mnemonic::Vgatherqps
         | Mnemonic::Vgatherqpd
         | Mnemonic::Vpgatherdd
         | Mnemonic::Vpgatherdq
         | Mnemonic::Vpgatherqd
-        | Mnemonic::Vpgatherqq => MASKED_ELEMENTS,
+        | Mnemonic::Vpgatherqq => ElementInstruction::Gather,
+        _ => return None,
+    })
+}
+
+fn interpreter_reason(mnemonic: Mnemonic) -> Option<&'static str> {
+    Some(match mnemonic {
+        Mnemonic::Prefetchnta | Mnemonic::Prefetcht0 | Mnemonic::Prefetcht1 | Mnemonic::Prefetcht2 => CACHE,
         // Real 80287 and 80387SL forms which later processors refuse; the decoder never yields them.
         Mnemonic::Fstdw | Mnemonic::Fstsg => NEVER_OFFERED,
         _ => return None,

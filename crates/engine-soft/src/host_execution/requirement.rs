@@ -3,16 +3,9 @@
 
 use iced_x86::{CpuidFeature, EncodingKind, Instruction, Mnemonic};
 
-use super::placement::{Border, StateInstruction};
+use x86::control::{Cr0, Cr4, Rflags, Xcr0};
 
-const CR0_PE: u64 = 1 << 0;
-const CR0_MP: u64 = 1 << 1;
-const CR0_EM: u64 = 1 << 2;
-const CR0_TS: u64 = 1 << 3;
-const CR4_OSFXSR: u64 = 1 << 9;
-const CR4_OSXSAVE: u64 = 1 << 18;
-const RFLAGS_VM: u64 = 1 << 17;
-const XCR0_SSE_AND_AVX: u64 = 0b110;
+use super::placement::{Border, StateInstruction};
 
 /// What an instruction group asks of CR0, CR4, RFLAGS.VM and XCR0 (Intel SDM 3A 2.5, 14.1; 2A 2.4 for VEX).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -57,7 +50,7 @@ pub struct Availability {
 
 impl Availability {
     /// What these values of CR0, CR4, RFLAGS (only VM counts) and XCR0 allow.
-    pub const fn new(cr0: u64, cr4: u64, rflags: u64, xcr0: u64) -> Self {
+    pub const fn new(cr0: Cr0, cr4: Cr4, rflags: Rflags, xcr0: Xcr0) -> Self {
         const fn set(condition: bool, requirements: &[Requirement]) -> u16 {
             let mut bits = 0;
             let mut index = 0;
@@ -68,13 +61,13 @@ impl Availability {
             bits
         }
         use Requirement as R;
-        let emulated = cr0 & CR0_EM != 0;
-        let switched = cr0 & CR0_TS != 0;
-        let no_sse = cr4 & CR4_OSFXSR == 0;
-        let no_xsave = cr4 & CR4_OSXSAVE == 0;
-        let no_avx = xcr0 & XCR0_SSE_AND_AVX != XCR0_SSE_AND_AVX;
+        let emulated = cr0.em();
+        let switched = cr0.ts();
+        let no_sse = !cr4.osfxsr();
+        let no_xsave = !cr4.osxsave();
+        let no_avx = !(xcr0.sse() && xcr0.avx());
         // VEX encodings are invalid in real-address and virtual-8086 mode.
-        let no_vex = cr0 & CR0_PE == 0 || rflags & RFLAGS_VM != 0;
+        let no_vex = !cr0.pe() || rflags.vm();
         Self {
             invalid: set(emulated, &[R::Mmx, R::Sse, R::Fxsave])
                 | set(no_sse, &[R::Sse])
@@ -83,7 +76,7 @@ impl Availability {
                 | set(no_vex, &[R::Avx, R::VexGeneral]),
             absent: set(switched, &[R::X87, R::Mmx, R::Sse, R::Fxsave, R::Xsave, R::Avx])
                 | set(emulated, &[R::X87])
-                | set(switched && cr0 & CR0_MP != 0, &[R::Wait]),
+                | set(switched && cr0.mp(), &[R::Wait]),
         }
     }
 
@@ -107,15 +100,6 @@ impl Availability {
 impl Requirement {
     const fn bit(self) -> u16 {
         1 << self as u16
-    }
-
-    /// Checks the requirement once; for every execution of an instruction, keep an [`Availability`].
-    ///
-    /// # Errors
-    ///
-    /// The fault that the instruction raises.
-    pub const fn check(self, cr0: u64, cr4: u64, rflags: u64, xcr0: u64) -> Result<(), Unavailable> {
-        Availability::new(cr0, cr4, rflags, xcr0).check(self)
     }
 
     /// The requirement of an instruction that a stub executes.
@@ -177,48 +161,55 @@ fn converts_from_xmm(instruction: &Instruction) -> bool {
 mod tests {
     use super::*;
 
-    const OS: u64 = CR4_OSFXSR | CR4_OSXSAVE;
-
     #[test]
     fn each_group_faults_as_its_control_bits_say() {
         use Requirement as R;
         use Unavailable::{DeviceNotAvailable as Nm, InvalidOpcode as Ud};
+        let (pe, mp) = (Cr0::new().with_pe(true), Cr0::new().with_mp(true));
+        let (em, ts) = (Cr0::new().with_em(true), Cr0::new().with_ts(true));
+        let no = Cr0::new();
+        let or = |a: Cr0, b: Cr0| Cr0::from_bits(a.into_bits() | b.into_bits());
+        let (bare, fxsr) = (Cr4::new(), Cr4::new().with_osfxsr(true));
+        let os = fxsr.with_osxsave(true);
         let cases = [
-            (R::None, CR0_EM | CR0_TS, 0, 0, Ok(())),
-            (R::X87, CR0_PE, 0, 0, Ok(())),
-            (R::X87, CR0_EM, 0, 0, Err(Nm)),
-            (R::X87, CR0_TS, 0, 0, Err(Nm)),
-            (R::Wait, CR0_TS, 0, 0, Ok(())),
-            (R::Wait, CR0_EM | CR0_MP, 0, 0, Ok(())),
-            (R::Wait, CR0_TS | CR0_MP, 0, 0, Err(Nm)),
-            (R::Mmx, 0, 0, 0, Ok(())),
-            (R::Mmx, CR0_TS, 0, 0, Err(Nm)),
-            (R::Mmx, CR0_EM | CR0_TS, 0, 0, Err(Ud)),
-            (R::Sse, 0, CR4_OSFXSR, 0, Ok(())),
-            (R::Sse, CR0_TS, 0, 0, Err(Ud)),
-            (R::Sse, CR0_EM, OS, 0, Err(Ud)),
-            (R::Sse, CR0_TS, OS, 0, Err(Nm)),
-            (R::Fxsave, 0, 0, 0, Ok(())),
-            (R::Fxsave, CR0_TS, 0, 0, Err(Nm)),
-            (R::Fxsave, CR0_EM, 0, 0, Err(Ud)),
-            (R::Xsave, 0, OS, 0, Ok(())),
-            (R::Xsave, CR0_TS, 0, 0, Err(Ud)),
-            (R::Xsave, CR0_TS, OS, 0, Err(Nm)),
-            (R::Avx, CR0_PE, OS, 7, Ok(())),
-            (R::Avx, 0, OS, 7, Err(Ud)),
-            (R::Avx, CR0_PE, CR4_OSFXSR, 7, Err(Ud)),
-            (R::Avx, CR0_PE, OS, 3, Err(Ud)),
-            (R::Avx, CR0_PE | CR0_TS, OS, 7, Err(Nm)),
-            (R::Avx, CR0_PE | CR0_EM, OS, 7, Ok(())),
-            (R::VexGeneral, CR0_PE | CR0_TS, 0, 0, Ok(())),
-            (R::VexGeneral, 0, OS, 7, Err(Ud)),
+            (R::None, or(em, ts), bare, 0, Ok(())),
+            (R::X87, pe, bare, 0, Ok(())),
+            (R::X87, em, bare, 0, Err(Nm)),
+            (R::X87, ts, bare, 0, Err(Nm)),
+            (R::Wait, ts, bare, 0, Ok(())),
+            (R::Wait, or(em, mp), bare, 0, Ok(())),
+            (R::Wait, or(ts, mp), bare, 0, Err(Nm)),
+            (R::Mmx, no, bare, 0, Ok(())),
+            (R::Mmx, ts, bare, 0, Err(Nm)),
+            (R::Mmx, or(em, ts), bare, 0, Err(Ud)),
+            (R::Sse, no, fxsr, 0, Ok(())),
+            (R::Sse, ts, bare, 0, Err(Ud)),
+            (R::Sse, em, os, 0, Err(Ud)),
+            (R::Sse, ts, os, 0, Err(Nm)),
+            (R::Fxsave, no, bare, 0, Ok(())),
+            (R::Fxsave, ts, bare, 0, Err(Nm)),
+            (R::Fxsave, em, bare, 0, Err(Ud)),
+            (R::Xsave, no, os, 0, Ok(())),
+            (R::Xsave, ts, bare, 0, Err(Ud)),
+            (R::Xsave, ts, os, 0, Err(Nm)),
+            (R::Avx, pe, os, 7, Ok(())),
+            (R::Avx, no, os, 7, Err(Ud)),
+            (R::Avx, pe, fxsr, 7, Err(Ud)),
+            (R::Avx, pe, os, 3, Err(Ud)),
+            (R::Avx, or(pe, ts), os, 7, Err(Nm)),
+            (R::Avx, or(pe, ts), os, 3, Err(Ud)),
+            (R::Avx, or(pe, em), os, 7, Ok(())),
+            (R::VexGeneral, or(pe, ts), bare, 0, Ok(())),
+            (R::VexGeneral, no, os, 7, Err(Ud)),
         ];
         for (requirement, cr0, cr4, xcr0, expected) in cases {
-            let found = requirement.check(cr0, cr4, 0, xcr0);
-            assert_eq!(found, expected, "{requirement:?} cr0={cr0:#x} cr4={cr4:#x} xcr0={xcr0}");
+            let availability = Availability::new(cr0, cr4, Rflags::new(), Xcr0::from_bits(xcr0));
+            let found = availability.check(requirement);
+            assert_eq!(found, expected, "{requirement:?} {cr0:?} {cr4:?} XCR0 {xcr0}");
         }
-        assert_eq!(R::Avx.check(CR0_PE, OS, RFLAGS_VM, 7), Err(Ud));
-        assert_eq!(R::VexGeneral.check(CR0_PE, OS, RFLAGS_VM, 7), Err(Ud));
+        let v86 = Availability::new(pe, os, Rflags::new().with_vm(true), Xcr0::from_bits(7));
+        assert_eq!(v86.check(R::Avx), Err(Ud));
+        assert_eq!(v86.check(R::VexGeneral), Err(Ud));
     }
 
     #[test]

@@ -51,6 +51,10 @@ impl VectorState {
     /// The MXCSR_MASK that FXSAVE and XSAVE show: bits 15:0, which includes DAZ. AMD's misaligned-SSE bit 17 is
     /// not offered.
     pub const MXCSR_MASK: u32 = 0xFFFF;
+    /// Offset of the upper halves of the YMM registers in an XSAVE area of standard form. They come first behind the header, so it is the same in compacted ones.
+    pub const AVX_START: usize = 576;
+    /// Bytes of the upper halves of the YMM registers in an XSAVE area.
+    pub const AVX_BYTES: usize = 256;
     /// FCW after FNINIT, and in XSAVE's initial configuration.
     pub const FCW_INITIAL: u16 = 0x037F;
     /// MXCSR after reset, and in XSAVE's initial configuration.
@@ -157,6 +161,20 @@ impl VectorState {
     /// Sets bits 255:128 of YMM register `index`, 0 to 15.
     pub fn set_ymm_high(&mut self, index: usize, value: u128) {
         self.ymm_high[index] = value;
+    }
+
+    /// YMM register `index`, 0 to 15, its first byte first.
+    pub fn ymm(&self, index: usize) -> [u8; 32] {
+        let mut value = [0; 32];
+        value[..16].copy_from_slice(&self.xmm[index].to_le_bytes());
+        value[16..].copy_from_slice(&self.ymm_high[index].to_le_bytes());
+        value
+    }
+
+    /// Sets YMM register `index`, 0 to 15.
+    pub fn set_ymm(&mut self, index: usize, value: [u8; 32]) {
+        let half = |start: usize| u128::from_le_bytes(std::array::from_fn(|byte| value[start + byte]));
+        (self.xmm[index], self.ymm_high[index]) = (half(0), half(16));
     }
 
     /// MXCSR: what STMXCSR stores.

@@ -19,8 +19,6 @@ pub const AVX: u64 = 1 << 2;
 const HEADER_START: usize = 512;
 const XSTATE_BV_START: usize = 512;
 const XCOMP_BV_START: usize = 520;
-/// AVX state comes first behind the header, in the standard form and in every compacted form.
-const AVX_START: usize = 576;
 const COMPACTED: u64 = 1 << 63;
 
 /// Which instruction saves.
@@ -109,7 +107,7 @@ impl VectorState {
             write(XMM_START, self.xmm.map(u128::to_le_bytes)[..registers].as_flattened())?;
         }
         if saved & AVX != 0 {
-            write(AVX_START, self.ymm_high.map(u128::to_le_bytes)[..registers].as_flattened())?;
+            write(VectorState::AVX_START, self.ymm_high.map(u128::to_le_bytes)[..registers].as_flattened())?;
         }
         if compacted {
             write(XSTATE_BV_START, &saved.to_le_bytes())?;
@@ -168,7 +166,7 @@ impl VectorState {
         }
         let mut upper = [[0; 16]; 16];
         if loaded & AVX != 0 {
-            read_part(upper[..registers].as_flattened_mut(), AVX_START)?;
+            read_part(upper[..registers].as_flattened_mut(), VectorState::AVX_START)?;
         }
 
         let initial_mxcsr = rfbm & SSE != 0;

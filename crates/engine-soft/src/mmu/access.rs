@@ -233,6 +233,19 @@ impl Cpu {
     /// #AC, #PF or an exit.
     pub fn read(&mut self, linear: u64, size: usize, privilege: Privilege) -> Result<u64, Stop> {
         self.check_alignment(linear, size, privilege)?;
+        self.read_unaligned(linear, size, privilege)
+    }
+
+    /// As [`Cpu::read`], of an operand that need not be aligned in any mode.
+    ///
+    /// # Errors
+    /// #PF or an exit.
+    pub(crate) fn read_unaligned(
+        &mut self,
+        linear: u64,
+        size: usize,
+        privilege: Privilege,
+    ) -> Result<u64, Stop> {
         let (first, second) = self.places(linear, size, AccessKind::Read, privilege)?;
         if let (Part { place: Place::Host { address, .. }, .. }, None) = (&first, &second) {
             // SAFETY: the access lies in one page of guest memory that the space maps for reading.
@@ -252,6 +265,20 @@ impl Cpu {
     /// #AC, #PF or an exit; nothing was written then.
     pub fn write(&mut self, linear: u64, size: usize, value: u64, privilege: Privilege) -> Result<(), Stop> {
         self.check_alignment(linear, size, privilege)?;
+        self.write_unaligned(linear, size, value, privilege)
+    }
+
+    /// As [`Cpu::write`], of an operand that need not be aligned in any mode.
+    ///
+    /// # Errors
+    /// #PF or an exit; nothing was written then.
+    pub(crate) fn write_unaligned(
+        &mut self,
+        linear: u64,
+        size: usize,
+        value: u64,
+        privilege: Privilege,
+    ) -> Result<(), Stop> {
         let (first, second) = self.places(linear, size, AccessKind::Write, privilege)?;
         if let (Part { place: Place::Host { address, page }, .. }, None) = (&first, &second) {
             // SAFETY: the access lies in one page of guest memory that the space maps for writing.

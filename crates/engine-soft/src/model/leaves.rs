@@ -4,6 +4,7 @@
 use engine::{CpuidResult, host_tsc_frequency};
 
 use super::{Model, Vendor};
+use crate::host_execution::VectorState;
 
 /// Sets the bits of a list.
 fn bits(list: &[(u32, bool)]) -> u32 {
@@ -35,6 +36,9 @@ pub(super) fn answer(model: &Model, leaf: u32, subleaf: u32) -> CpuidResult {
         4 if model.vendor == Vendor::Intel => cache(subleaf),
         6 => CpuidResult { eax: 1 << 2, ..Default::default() },
         7 if subleaf == 0 => structured_features(model),
+        7 if subleaf == 1 => {
+            CpuidResult { eax: bits(&[(4, model.extensions.avx_vnni())]), ..Default::default() }
+        }
         0xB | 0x1F => topology(subleaf),
         0xD => xsave(model, subleaf),
         0x15 if model.vendor == Vendor::Intel => tsc_frequency(),
@@ -50,9 +54,9 @@ pub(super) fn answer(model: &Model, leaf: u32, subleaf: u32) -> CpuidResult {
         0x8000_0006 => CpuidResult { ecx: 0x0400_8040, ..Default::default() },
         // Invariant TSC.
         0x8000_0007 => CpuidResult { edx: 1 << 8, ..Default::default() },
-        // SSB_NO, BTC_NO.
+        // XSAVE always saves the x87 pointers; SSB_NO, BTC_NO.
         0x8000_0008 if model.vendor == Vendor::Amd => {
-            CpuidResult { eax: ADDRESS_WIDTHS, ebx: 1 << 26 | 1 << 29, ..Default::default() }
+            CpuidResult { eax: ADDRESS_WIDTHS, ebx: 1 << 2 | 1 << 26 | 1 << 29, ..Default::default() }
         }
         0x8000_0008 => CpuidResult { eax: ADDRESS_WIDTHS, ..Default::default() },
         0x8000_001D if model.vendor == Vendor::Amd => cache(subleaf),
@@ -82,6 +86,7 @@ fn features(model: &Model) -> CpuidResult {
         (0, has.sse3()),
         (1, has.pclmulqdq()),
         (9, has.ssse3()),
+        (12, has.fma()),
         (13, true), // CMPXCHG16B
         (17, true), // PCID
         (19, has.sse4_1()),
@@ -91,6 +96,8 @@ fn features(model: &Model) -> CpuidResult {
         (23, has.popcnt()),
         (25, has.aes()),
         (26, true), // XSAVE
+        (28, has.avx()),
+        (29, has.f16c()),
         (30, true), // RDRAND
     ]);
     let edx = bits(&[
@@ -127,6 +134,7 @@ fn structured_features(model: &Model) -> CpuidResult {
         (0, true), // FSGSBASE
         (1, true), // TSC_ADJUST
         (3, has.bmi1()),
+        (5, has.avx2()),
         (7, true), // SMEP
         (8, has.bmi2()),
         (9, true),  // ERMS
@@ -134,14 +142,25 @@ fn structured_features(model: &Model) -> CpuidResult {
         (18, true), // RDSEED
         (19, has.adx()),
         (20, true), // SMAP
+        (23, true), // CLFLUSHOPT
+        (24, true), // CLWB
         (29, has.sha()),
     ]);
-    let ecx = bits(&[(2, true)]); // UMIP
+    let ecx = bits(&[
+        (2, true), // UMIP
+        (8, has.gfni()),
+        (9, has.vaes()),
+        (10, has.vpclmulqdq()),
+        (22, true), // RDPID
+    ]);
+    let intel = model.vendor == Vendor::Intel;
     let edx = bits(&[
         (4, true), // FSRM
-                   // Intel: enumerates ARCH_CAPABILITIES, whose value says that nothing needs mitigating; it is the hypervisor's to answer.
+        // IA32_SPEC_CTRL and IA32_PRED_CMD, and IA32_ARCH_CAPABILITIES, which says that nothing but IBRS is needed. They are the hypervisor's to answer.
+        (26, intel),
+        (29, intel),
     ]);
-    CpuidResult { eax: 0, ebx, ecx, edx }
+    CpuidResult { eax: u32::from(has.avx_vnni()), ebx, ecx, edx }
 }
 
 fn extended_features(model: &Model) -> CpuidResult {
@@ -206,11 +225,19 @@ fn topology(subleaf: u32) -> CpuidResult {
 }
 
 fn xsave(model: &Model, subleaf: u32) -> CpuidResult {
+    let components = model.state_components();
     let bytes = model.xsave_bytes() as u32;
     match subleaf {
-        0 => CpuidResult { eax: 3, ebx: bytes, ecx: bytes, edx: 0 },
-        // XSAVEOPT, XSAVEC, XGETBV with ECX = 1.
-        1 => CpuidResult { eax: 0b111, ebx: bytes, ecx: 0, edx: 0 },
+        // EBX, here and in subleaf 1, is the size for what is enabled at the moment, which whoever answers the guest puts in.
+        0 => CpuidResult { eax: components.into_bits() as u32, ebx: bytes, ecx: bytes, edx: 0 },
+        // XSAVEOPT, XSAVEC, XGETBV with ECX = 1, XSAVES. There are no supervisor components for IA32_XSS.
+        1 => CpuidResult { eax: 0b1111, ebx: bytes, ecx: 0, edx: 0 },
+        2 if components.avx() => CpuidResult {
+            eax: VectorState::AVX_BYTES as u32,
+            ebx: VectorState::AVX_START as u32,
+            ecx: 0,
+            edx: 0,
+        },
         _ => CpuidResult::default(),
     }
 }

@@ -2,15 +2,18 @@
 //! The processor that guests see.
 //!
 //! A fixed processor of our own, from one table: the host's vendor (guests choose code by it, and undefined behaviour is the host's), but family, model, stepping,
-//! caches and features of the named model. Features are offered only if they are served.
+//! caches and features of the named model. Features are offered only if they are served, which AVX-512, AMX, protection keys, CET, 5-level paging, LAM, TSX,
+//! performance counters and virtualization are not.
 
 mod leaves;
 
 use std::arch::x86_64::__cpuid;
+use std::fmt;
 
 use engine::CpuidResult;
+use x86::control::Xcr0;
 
-use crate::host_execution::Extensions;
+use crate::host_execution::{Extensions, VectorState};
 
 /// Whose processor it claims to be.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -21,10 +24,83 @@ pub enum Vendor {
     Amd,
 }
 
+/// The models that there are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ModelName {
+    /// All of the host's extensions that are served.
+    Host,
+    /// The x86-64 psABI's second level: up to SSE4.2. The default: it has the smallest state to save, and kernels lose nothing.
+    X86_64V2,
+    /// The psABI's third level: AVX2, BMI and FMA.
+    X86_64V3,
+}
+
+/// A row of the table of models.
+struct Row {
+    name: ModelName,
+    text: &'static str,
+    /// What the host must have.
+    needed: Extensions,
+    /// What the model has besides on a host that has it.
+    beyond: Extensions,
+}
+
+const V2: Extensions =
+    Extensions::new().with_sse3(true).with_ssse3(true).with_sse4_1(true).with_sse4_2(true).with_popcnt(true);
+
+const V3: Extensions = V2
+    .with_avx(true)
+    .with_avx2(true)
+    .with_bmi1(true)
+    .with_bmi2(true)
+    .with_f16c(true)
+    .with_fma(true)
+    .with_lzcnt(true)
+    .with_movbe(true);
+
+/// Instructions on general and XMM registers, which need no state that version 2 has not.
+const WITHOUT_STATE: Extensions = Extensions::new()
+    .with_aes(true)
+    .with_pclmulqdq(true)
+    .with_sha(true)
+    .with_lzcnt(true)
+    .with_bmi1(true)
+    .with_bmi2(true)
+    .with_adx(true)
+    .with_movbe(true);
+
+const MODELS: [Row; 3] = [
+    Row { name: ModelName::Host, text: "host", needed: Extensions::new(), beyond: Extensions::ALL },
+    Row { name: ModelName::X86_64V2, text: "x86-64-v2", needed: V2, beyond: WITHOUT_STATE },
+    Row { name: ModelName::X86_64V3, text: "x86-64-v3", needed: V3, beyond: WITHOUT_STATE },
+];
+
+impl fmt::Display for ModelName {
+    /// As it is written on command lines.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.row().text)
+    }
+}
+
+impl ModelName {
+    /// All models.
+    pub const ALL: [Self; 3] = [Self::Host, Self::X86_64V2, Self::X86_64V3];
+
+    fn row(self) -> &'static Row {
+        let index = MODELS.iter().position(|row| row.name == self);
+        &MODELS[index.expect("each model has its row")]
+    }
+}
+
 /// The host's processor cannot be the named model.
 #[derive(Debug, thiserror::Error)]
-#[error("the host's processor lacks {0:?}, which the processor model {1} has")]
-pub struct HostLacks(Extensions, &'static str);
+#[error(
+    "the host's processor lacks {lacking}, which the processor model {model} has; choose another model, such as host"
+)]
+pub struct HostLacks {
+    model: ModelName,
+    lacking: Extensions,
+}
 
 /// A processor model.
 #[derive(Clone, Debug)]
@@ -34,33 +110,37 @@ pub struct Model {
 }
 
 impl Model {
-    /// x86-64-v2, and of what goes beyond it the extensions that need no further state and that the host has: the default.
+    /// A model by its name.
     ///
     /// # Errors
-    /// If the host lacks one of v2's extensions.
+    /// If the host lacks one of its extensions.
+    pub fn named(name: ModelName) -> Result<Self, HostLacks> {
+        Self::on_host(name, Extensions::of_host())
+    }
+
+    /// [`ModelName::X86_64V2`], the default.
+    ///
+    /// # Errors
+    /// As [`Model::named`].
     pub fn x86_64_v2() -> Result<Self, HostLacks> {
-        let host = Extensions::of_host();
-        let needed = Extensions::new()
-            .with_sse3(true)
-            .with_ssse3(true)
-            .with_sse4_1(true)
-            .with_sse4_2(true)
-            .with_popcnt(true);
-        if !host.contains(needed) {
-            let lacking = needed.into_bits() & !host.into_bits();
-            return Err(HostLacks(Extensions::from_bits(lacking), "x86-64-v2"));
+        Self::named(ModelName::X86_64V2)
+    }
+
+    /// A model on a host with these extensions.
+    fn on_host(name: ModelName, host: Extensions) -> Result<Self, HostLacks> {
+        let host = host.consistent();
+        let row = name.row();
+        if !host.contains(row.needed) {
+            return Err(HostLacks { model: name, lacking: row.needed.without(host) });
         }
-        let beyond = Extensions::new()
-            .with_aes(true)
-            .with_pclmulqdq(true)
-            .with_sha(true)
-            .with_lzcnt(true)
-            .with_bmi1(true)
-            .with_bmi2(true)
-            .with_adx(true)
-            .with_movbe(true);
-        let extensions = Extensions::from_bits(needed.into_bits() | beyond.intersection(host).into_bits());
-        Ok(Self { vendor: host_vendor(), extensions })
+        Ok(Self { vendor: host_vendor(), extensions: row.needed.union(row.beyond.intersection(host)) })
+    }
+
+    /// The same model by another vendor, for tests: guests find the leaves and MSRs of that vendor, while what the host's instructions leave undefined stays the
+    /// host's.
+    #[must_use]
+    pub fn by_vendor(self, vendor: Vendor) -> Self {
+        Self { vendor, ..self }
     }
 
     /// Whose processor it claims to be.
@@ -96,10 +176,20 @@ impl Model {
         }
     }
 
+    /// State components that XCR0 may enable: x87 and SSE, and AVX where that is offered.
+    #[must_use]
+    pub fn state_components(&self) -> Xcr0 {
+        Xcr0::new().with_x87(true).with_sse(true).with_avx(self.extensions.avx())
+    }
+
     /// Bytes of an XSAVE area in standard form with all components.
     #[must_use]
     pub fn xsave_bytes(&self) -> usize {
-        576
+        if self.extensions.avx() {
+            VectorState::AVX_START + VectorState::AVX_BYTES
+        } else {
+            VectorState::AVX_START
+        }
     }
 
     /// What CPUID says.
@@ -114,50 +204,4 @@ fn host_vendor() -> Vendor {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn model(vendor: Vendor) -> Model {
-        Model { vendor, ..Model::x86_64_v2().unwrap() }
-    }
-
-    #[test]
-    fn both_vendors_name_themselves_in_both_ranges() {
-        for (vendor, name) in [(Vendor::Intel, b"GenuineIntel"), (Vendor::Amd, b"AuthenticAMD")] {
-            let leaf = model(vendor).cpuid(0, 0);
-            let told: Vec<u8> =
-                [leaf.ebx, leaf.edx, leaf.ecx].into_iter().flat_map(u32::to_le_bytes).collect();
-            assert_eq!(told, name);
-            let highest = model(vendor).cpuid(0x8000_0000, 0);
-            assert_eq!(highest.ebx, if vendor == Vendor::Amd { leaf.ebx } else { 0 });
-            // Beyond the highest leaf there is nothing.
-            assert_eq!(model(vendor).cpuid(highest.eax + 1, 0), CpuidResult::default());
-            assert_eq!(model(vendor).cpuid(leaf.eax + 1, 0), CpuidResult::default());
-            assert_eq!(model(vendor).cpuid(1, 0).eax, model(vendor).signature());
-        }
-    }
-
-    #[test]
-    fn only_what_the_host_can_execute_is_offered() {
-        for vendor in [Vendor::Intel, Vendor::Amd] {
-            let model = model(vendor);
-            assert!(Extensions::of_host().contains(model.extensions()));
-            let [features, structured] = [1, 7].map(|leaf| model.cpuid(leaf, 0));
-            // AVX, FMA, F16C; AVX2, RTM, AVX-512, PKU: without state to save, or never offered.
-            assert_eq!(features.ecx & (1 << 28 | 1 << 12 | 1 << 29), 0);
-            assert_eq!(structured.ebx & (1 << 5 | 1 << 11 | 1 << 16), 0);
-            assert_eq!(structured.ecx & 1 << 3, 0);
-            // The hypervisor bit is somebody else's.
-            assert_eq!(features.ecx >> 31, 0);
-        }
-    }
-
-    #[test]
-    fn cache_and_topology_leaves_end() {
-        for (vendor, leaf) in [(Vendor::Intel, 4), (Vendor::Amd, 0x8000_001D)] {
-            assert_ne!(model(vendor).cpuid(leaf, 3).eax & 31, 0);
-            assert_eq!(model(vendor).cpuid(leaf, 4).eax & 31, 0);
-            assert_eq!(model(vendor).cpuid(0xB, 2).ecx >> 8, 0);
-        }
-    }
-}
+mod tests;

@@ -14,8 +14,6 @@ use crate::stop::{Next, Stop};
 const CR4: u64 = 0x0037_0FFC;
 /// Bits of EFER that software may set: SCE, LME, NXE.
 pub(super) const EFER_WRITABLE: u64 = 1 | 1 << 8 | 1 << 11;
-/// State components that XCR0 may enable: x87 and SSE.
-pub(crate) const XCR0: Xcr0 = Xcr0::from_bits(3);
 
 /// Width of the operand of a move to or from a control or debug register.
 pub(super) fn operand_mask(cpu: &Cpu) -> u64 {
@@ -201,7 +199,7 @@ pub(super) fn xsetbv(cpu: &mut Cpu, _instruction: &Instruction) -> Result<Next, 
     }
     require_kernel(cpu)?;
     let value = Xcr0::from_bits(edx_eax(cpu));
-    if cpu.gpr(engine::Gpr::Rcx) as u32 != 0 || !value.is_valid(XCR0) {
+    if cpu.gpr(engine::Gpr::Rcx) as u32 != 0 || !value.is_valid(cpu.components) {
         return Err(Stop::GENERAL_PROTECTION);
     }
     cpu.set_control(ControlRegisters { xcr0: value.into_bits(), ..cpu.control() });

@@ -92,7 +92,7 @@ pub fn slow_instruction(instruction: &Instruction) -> Option<SlowInstruction> {
         M::Out => port::output,
         M::Insb | M::Insw | M::Insd => port::input_string,
         M::Outsb | M::Outsw | M::Outsd => port::output_string,
-        M::Clflush => translation::clflush,
+        M::Clflush | M::Clflushopt | M::Clwb => translation::clflush,
         M::Invlpg => translation::invlpg,
         M::Invpcid => translation::invpcid,
         M::Rdrand | M::Rdseed => random::number,

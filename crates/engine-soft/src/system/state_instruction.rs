@@ -9,20 +9,10 @@ use x86::paging::AccessKind;
 use super::require_kernel;
 use crate::cpu::{Cpu, Operand};
 use crate::host_execution::{
-    Environment, Placement, PointerWidth, RestoreForm, SaveForm, StateInstruction, Unavailable, XrstorError,
-    place,
+    AVX, Environment, Placement, PointerWidth, RestoreForm, SaveForm, StateInstruction, VectorState,
+    XrstorError, place,
 };
 use crate::stop::{Next, Stop};
-use x86::exception::Exception;
-
-impl From<Unavailable> for Stop {
-    fn from(unavailable: Unavailable) -> Self {
-        match unavailable {
-            Unavailable::InvalidOpcode => Self::INVALID_OPCODE,
-            Unavailable::DeviceNotAvailable => Self::DEVICE_NOT_AVAILABLE,
-        }
-    }
-}
 
 /// Whether [`execute`] is the one to execute an instruction.
 pub(super) fn is_one(instruction: &Instruction) -> bool {
@@ -32,11 +22,9 @@ pub(super) fn is_one(instruction: &Instruction) -> bool {
 /// Executes one of [`StateInstruction`].
 pub(super) fn execute(cpu: &mut Cpu, instruction: &Instruction) -> Result<Next, Stop> {
     let Placement::State(which) = place(instruction) else { return Err(Stop::INVALID_OPCODE) };
-    let control = cpu.control();
-    let vex = instruction.encoding() == EncodingKind::VEX;
-    which.requirement(vex).check(control.cr0, control.cr4, cpu.rflags(), control.xcr0)?;
+    cpu.check_requirement(which.requirement(instruction.encoding() == EncodingKind::VEX))?;
     if which.is_waiting() && cpu.frame.vector.x87_exception_pending() {
-        return Err(Stop::exception(Exception::FloatingPoint));
+        return Err(cpu.x87_exception());
     }
     match which {
         StateInstruction::Wait | StateInstruction::Nothing => {}
@@ -60,7 +48,8 @@ pub(super) fn execute(cpu: &mut Cpu, instruction: &Instruction) -> Result<Next, 
         StateInstruction::Xsave => xsave(cpu, instruction)?,
         StateInstruction::Xrstor => xrstor(cpu, instruction)?,
         StateInstruction::Vzero => {
-            for index in 0..16 {
+            let registers = if cpu.mode().is_64() { 16 } else { 8 };
+            for index in 0..registers {
                 cpu.frame.vector.set_ymm_high(index, 0);
                 if instruction.mnemonic() == Mnemonic::Vzeroall {
                     cpu.frame.vector.set_xmm(index, 0);
@@ -172,8 +161,10 @@ fn requested(cpu: &Cpu) -> u64 {
     cpu.gpr(Gpr::Rdx) << 32 | cpu.gpr(Gpr::Rax) & 0xFFFF_FFFF
 }
 
-/// Size of an XSAVE area with x87 and SSE state: the legacy region and the header.
-const AREA: usize = 576;
+/// Bytes of an XSAVE area, in either form, for the components of `mask`: the legacy region and the header always are there.
+const fn area_bytes(mask: u64) -> usize {
+    VectorState::AVX_START + if mask & AVX != 0 { VectorState::AVX_BYTES } else { 0 }
+}
 
 fn xsave(cpu: &mut Cpu, instruction: &Instruction) -> Result<(), Stop> {
     use Mnemonic as M;
@@ -186,11 +177,12 @@ fn xsave(cpu: &mut Cpu, instruction: &Instruction) -> Result<(), Stop> {
     if form == SaveForm::Xsaves {
         require_kernel(cpu)?;
     }
-    let linear = area(cpu, instruction, AREA, AccessKind::Write, 64)?;
-    let privilege = cpu.privilege();
     let mask = requested(cpu) & cpu.control().xcr0;
+    let bytes = area_bytes(mask);
+    let linear = area(cpu, instruction, bytes, AccessKind::Write, 64)?;
+    let privilege = cpu.privilege();
+    cpu.probe_write(linear, bytes, privilege)?;
     let old = cpu.read(linear + 512, 8, privilege)?;
-    cpu.probe_write(linear, AREA, privilege)?;
     let vector = cpu.frame.vector.clone();
     vector.xsave(form, mask, pointer_width(instruction), cpu.mode().is_64(), old, |offset, bytes| {
         cpu.write_bytes(linear + offset as u64, bytes, privilege)
@@ -205,9 +197,9 @@ fn xrstor(cpu: &mut Cpu, instruction: &Instruction) -> Result<(), Stop> {
     if form == RestoreForm::Xrstors {
         require_kernel(cpu)?;
     }
-    let linear = area(cpu, instruction, AREA, AccessKind::Read, 64)?;
-    let privilege = cpu.privilege();
     let (mask, enabled) = (requested(cpu), cpu.control().xcr0);
+    let linear = area(cpu, instruction, area_bytes(mask & enabled), AccessKind::Read, 64)?;
+    let privilege = cpu.privilege();
     let (width, is_64) = (pointer_width(instruction), cpu.mode().is_64());
     let mut vector = cpu.frame.vector.clone();
     let outcome = vector.xrstor(form, mask, enabled, width, is_64, |offset, bytes| {

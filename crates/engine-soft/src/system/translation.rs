@@ -19,7 +19,7 @@ pub(super) fn invlpg(cpu: &mut Cpu, instruction: &Instruction) -> Result<Next, S
     Ok(Next::Sequential)
 }
 
-/// CLFLUSH: faults as a load does. There is no cache that anyone could see.
+/// CLFLUSH, CLFLUSHOPT and CLWB: fault as a load does. There is no cache that anyone could see.
 pub(super) fn clflush(cpu: &mut Cpu, instruction: &Instruction) -> Result<Next, Stop> {
     let (segment, offset) = cpu.effective_address(instruction);
     let linear = cpu.linear(segment, offset, 1, AccessKind::Read)?;

@@ -9,4 +9,5 @@ mod machine;
 mod modes;
 mod programs;
 mod self_modifying;
+mod vector;
 mod virtual_time;

@@ -110,7 +110,12 @@ fn a_start_up_program_goes_from_real_to_64_bit_mode() {
 const IDT: u64 = 0x6000;
 const HANDLER: u64 = 0x11_0000;
 
-fn write_idt(machine: &mut Machine) {
+/// The vector whose handler the machine halted in.
+pub(super) fn handled_vector(machine: &Machine) -> u64 {
+    (machine.vp.rip() - HANDLER) / 16
+}
+
+pub(super) fn write_idt(machine: &mut Machine) {
     for vector in 0..32u64 {
         let target = HANDLER + 16 * vector;
         let low = target & 0xFFFF | 0x18 << 16 | 0x8E00 << 32 | (target >> 16 & 0xFFFF) << 48;

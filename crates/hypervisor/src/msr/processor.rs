@@ -6,6 +6,7 @@
 
 use x86::memory_type::{MemoryType, MtrrCap, MtrrDefType};
 use x86::msr;
+use x86::speculation::{ArchCapabilities, PredCmd, SpecCtrl};
 
 use super::GeneralProtection;
 use crate::processor::Vendor;
@@ -42,6 +43,11 @@ const NB_CFG_DEFINED: u64 = 1 << 46;
 /// IA32_FEATURE_CONTROL: locked with nothing enabled.
 const FEATURE_CONTROL_LOCKED: u64 = 1;
 
+/// IA32_SPEC_CTRL: IBRS, and STIBP, which may be set wherever IBRS exists. Neither changes anything for a processor whose engine does not speculate in the
+/// guest's name.
+const SPEC_CTRL_WRITABLE: u64 = SpecCtrl::new().with_ibrs(true).with_stibp(true).into_bits();
+const PRED_CMD_WRITABLE: u64 = PredCmd::new().with_ibpb(true).into_bits();
+
 /// MSRs that a VP's instructions alone reach, shared by its VTLs (TLFS 15.11.2.1).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ProcessorMsrs {
@@ -50,6 +56,7 @@ pub(crate) struct ProcessorMsrs {
     mtrr_variable: [u64; 2 * VARIABLE_PAIRS],
     mcg_status: u64,
     misc_enable: u64,
+    spec_ctrl: u64,
     syscfg: u64,
     hwcr: u64,
     nb_cfg: u64,
@@ -61,6 +68,7 @@ state::state!(ProcessorMsrs {
     mtrr_variable,
     mcg_status,
     misc_enable,
+    spec_ctrl,
     syscfg,
     hwcr,
     nb_cfg,
@@ -94,6 +102,7 @@ impl ProcessorMsrs {
             mtrr_variable: [0; 2 * VARIABLE_PAIRS],
             mcg_status: 0,
             misc_enable: MISC_ENABLE_RESET,
+            spec_ctrl: 0,
             syscfg: 0,
             hwcr: HWCR_RESET,
             nb_cfg: 0,
@@ -119,6 +128,8 @@ impl ProcessorMsrs {
             (_, msr::IA32_DEBUGCTL) => 0,
             (Vendor::Intel, msr::IA32_MISC_ENABLE) => self.misc_enable,
             (Vendor::Intel, msr::IA32_FEATURE_CONTROL) => FEATURE_CONTROL_LOCKED,
+            (Vendor::Intel, msr::IA32_ARCH_CAPABILITIES) => ArchCapabilities::NOTHING_TO_DO.into_bits(),
+            (Vendor::Intel, msr::IA32_SPEC_CTRL) => self.spec_ctrl,
             (Vendor::Amd, msr::AMD_SYSCFG) => self.syscfg,
             (Vendor::Amd, msr::AMD_HWCR) => self.hwcr,
             (Vendor::Amd, msr::AMD_DE_CFG) => DE_CFG,
@@ -170,6 +181,11 @@ impl ProcessorMsrs {
                 require((value ^ self.misc_enable) & !MISC_ENABLE_WRITABLE == 0)?;
                 self.misc_enable = value;
             }
+            (Vendor::Intel, msr::IA32_SPEC_CTRL) => {
+                require(value & !SPEC_CTRL_WRITABLE == 0)?;
+                self.spec_ctrl = value;
+            }
+            (Vendor::Intel, msr::IA32_PRED_CMD) => require(value & !PRED_CMD_WRITABLE == 0)?,
             (Vendor::Amd, msr::AMD_SYSCFG) => {
                 require(value & !SYSCFG_DEFINED == 0)?;
                 self.syscfg = value;
@@ -232,6 +248,25 @@ mod tests {
         }
         assert_eq!(msrs.read(0x1A0, Vendor::Amd), None);
         assert_eq!(msrs.read(0xC001_0015, Vendor::Amd), Some(1 << 24));
+    }
+
+    /// Intel's processors tell by an MSR what AMD's tell by CPUID.
+    #[test]
+    fn speculation_is_steered_on_intels_processors_alone() {
+        let mut msrs = ProcessorMsrs::new();
+        let capabilities = ArchCapabilities::from_bits(msrs.read(0x10A, Vendor::Intel).unwrap());
+        assert!(capabilities.ibrs_all() && capabilities.rdcl_no() && capabilities.its_no());
+        assert!(msrs.write(0x10A, 0, Vendor::Intel, 40).is_err());
+        msrs.write(0x48, 1, Vendor::Intel, 40).unwrap();
+        assert!(msrs.write(0x48, 4, Vendor::Intel, 40).is_err(), "SSBD is not offered");
+        assert_eq!(msrs.read(0x48, Vendor::Intel), Some(1));
+        msrs.write(0x49, 1, Vendor::Intel, 40).unwrap();
+        assert!(msrs.write(0x49, 2, Vendor::Intel, 40).is_err());
+        assert_eq!(msrs.read(0x49, Vendor::Intel), None, "it is written only");
+        for number in [0x48, 0x49, 0x10A] {
+            assert_eq!(msrs.read(number, Vendor::Amd), None);
+            assert!(msrs.write(number, 0, Vendor::Amd, 40).is_err());
+        }
     }
 
     #[test]

@@ -186,7 +186,13 @@ impl Builder<'_> {
         let vectors = if self.mode == Mode::User32 { 8 } else { 16 };
         match kind {
             K::mem => self.memory(index),
-            K::r8_or_mem | K::r16_or_mem | K::r32_or_mem | K::r64_or_mem | K::mm_or_mem | K::xmm_or_mem
+            K::r8_or_mem
+            | K::r16_or_mem
+            | K::r32_or_mem
+            | K::r64_or_mem
+            | K::mm_or_mem
+            | K::xmm_or_mem
+            | K::ymm_or_mem
                 if memory =>
             {
                 self.memory(index);
@@ -211,7 +217,13 @@ impl Builder<'_> {
                 let register = Register::MM0 + self.random.below(8) as u32;
                 self.register(index, register);
             }
-            K::xmm_or_mem | K::xmm_reg | K::xmm_rm => {
+            K::mem_vsib32x | K::mem_vsib64x => self.memory_vsib(index, Register::XMM0),
+            K::mem_vsib32y | K::mem_vsib64y => self.memory_vsib(index, Register::YMM0),
+            K::ymm_or_mem | K::ymm_reg | K::ymm_rm | K::ymm_vvvv | K::ymm_is4 => {
+                let register = Register::YMM0 + self.random.below(vectors) as u32;
+                self.register(index, register);
+            }
+            K::xmm_or_mem | K::xmm_reg | K::xmm_rm | K::xmm_vvvv | K::xmm_is4 => {
                 let register = Register::XMM0 + self.random.below(vectors) as u32;
                 self.register(index, register);
             }
@@ -410,6 +422,25 @@ impl Builder<'_> {
         let size = if i16::from(displacement as i8) == displacement { 1 } else { 2 };
         self.instruction.set_memory_displ_size(size);
         self.instruction.set_memory_displacement64(u64::from(displacement as u16));
+    }
+
+    /// A base and a vector of indices, which begins with `first` of the vector registers.
+    fn memory_vsib(&mut self, index: u32, first: Register) {
+        self.instruction.set_op_kind(index, OpKind::Memory);
+        let narrow = self.mode == Mode::User32 || self.other_address_size;
+        let vectors = if self.mode == Mode::User32 { 8 } else { 16 };
+        self.instruction.set_memory_index(first + self.random.below(vectors) as u32);
+        self.instruction.set_memory_index_scale(1 << self.random.below(4));
+        let displacement = if self.random.percent(85) {
+            let register = self.gpr(if narrow { 32 } else { 64 });
+            self.instruction.set_memory_base(register);
+            i64::from(self.random.bits() as i8)
+        } else {
+            (DATA + self.random.below(DATA_BYTES)) as i64
+        };
+        self.instruction.set_memory_displ_size(if narrow { 4 } else { 8 });
+        let mask = if narrow { 0xFFFF_FFFF } else { u64::MAX };
+        self.instruction.set_memory_displacement64(displacement as u64 & mask);
     }
 
     fn memory(&mut self, index: u32) {

@@ -235,8 +235,10 @@ impl Filler<'_> {
     fn string(&mut self) {
         let instruction = self.instruction;
         if !instruction.is_string_instruction()
-            && instruction.mnemonic() != Mnemonic::Maskmovq
-            && instruction.mnemonic() != Mnemonic::Maskmovdqu
+            && !matches!(
+                instruction.mnemonic(),
+                Mnemonic::Maskmovq | Mnemonic::Maskmovdqu | Mnemonic::Vmaskmovdqu
+            )
         {
             return;
         }
@@ -401,7 +403,7 @@ impl Filler<'_> {
                 return;
             }
             // Without the mode for misaligned operands, which not every processor has.
-            Mnemonic::Ldmxcsr => self.random.edge() & !(1 << 17),
+            Mnemonic::Ldmxcsr | Mnemonic::Vldmxcsr => self.random.edge() & !(1 << 17),
             _ if self.random.percent(60) => self.random.edge(),
             _ => return,
         };

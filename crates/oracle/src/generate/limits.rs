@@ -92,8 +92,10 @@ pub(super) fn defined(instruction: &Instruction, state: &State) -> bool {
         M::Lar | M::Lsl => names_processor_number(instruction, state),
         // How far up the stack it looks before it checks the selector.
         M::Retf if aligns => true,
+        // Whether they let the trap of a single step in between two elements, as AMD's processors do.
+        _ if instruction.is_vsib() && state.rflags & rflags::TF != 0 => true,
         // Which of the bytes goes first.
-        M::Maskmovq | M::Maskmovdqu => {
+        M::Maskmovq | M::Maskmovdqu | M::Vmaskmovdqu => {
             let rdi = state.gprs[RDI];
             aligns || is_canonical(rdi) != is_canonical(rdi.wrapping_add(16))
         }
@@ -110,6 +112,7 @@ pub(super) fn defined(instruction: &Instruction, state: &State) -> bool {
     let last = is_canonical(address.wrapping_add(size.max(1) - 1));
     // Which of two faults goes first: of alignment or of the address, of one part or the other.
     let two_faults = match size {
+        32 if !address.is_multiple_of(32) => !first || !last,
         16.. if !address.is_multiple_of(16) => !first || !last,
         9.. => first != last,
         // Whether the selector's offset wraps around as the pointer's does.

@@ -3,12 +3,14 @@
 
 mod encode;
 mod fill;
+mod gather;
 mod limits;
 mod sequence;
 mod vector;
 
 pub use encode::encode;
 pub use fill::fill;
+pub use gather::aim_gather;
 pub use sequence::{Program, program, start};
 pub use vector::vector;
 

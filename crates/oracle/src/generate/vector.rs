@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Random x87, MMX and SSE state.
+//! Random x87, MMX, SSE and AVX state.
 
+use crate::native::host_has_avx;
 use crate::random::Random;
-use crate::state::Fxsave;
+use crate::state::VectorArea;
 
-/// A state as FXRSTOR64 takes it. Exceptions are masked, mostly.
-pub fn vector(random: &mut Random) -> Box<Fxsave> {
-    let mut area = [0; 512];
+/// A state as XRSTOR64 takes it. Exceptions are masked, mostly.
+pub fn vector(random: &mut Random) -> Box<VectorArea> {
+    let VectorArea(mut area) = VectorArea::initial();
     let control: u16 = if random.percent(80) { 0x3F } else { random.below(64) as u16 };
     let control = control | 0x40 | (random.below(16) as u16) << 8;
     // Exception flags without the summary, which FXRSTOR works out from them; conditions; top of stack.
@@ -24,10 +25,13 @@ pub fn vector(random: &mut Random) -> Box<Fxsave> {
         let value = extended(random);
         area[32 + 16 * register..42 + 16 * register].copy_from_slice(&value);
     }
-    for lane in area[160..416].chunks_mut(8) {
-        lane.copy_from_slice(&lanes(random).to_le_bytes());
+    let upper = if host_has_avx() { VectorArea::YMM_HIGH..VectorArea::BYTES } else { 0..0 };
+    for range in [VectorArea::XMM..416, upper] {
+        for lane in area[range].chunks_mut(8) {
+            lane.copy_from_slice(&lanes(random).to_le_bytes());
+        }
     }
-    Box::new(Fxsave(area))
+    Box::new(VectorArea(area))
 }
 
 /// Two singles, a double, or integers.

@@ -9,12 +9,17 @@ use core::cell::UnsafeCell;
 use core::mem::offset_of;
 use core::sync::atomic::{AtomicBool, AtomicU32};
 
-use crate::state::Fxsave;
+use crate::state::VectorArea;
+
+/// Values of [`Context::with_vector`].
+pub(super) const WITHOUT_VECTOR: u32 = 0;
+pub(super) const WITH_FXSAVE: u32 = 1;
+pub(super) const WITH_AVX: u32 = 2;
 
 /// What the way in and out needs. There is one, and only the thread that owns the runner uses it.
 #[repr(C)]
 pub(super) struct Context {
-    pub(super) vector: Fxsave,
+    pub(super) vector: VectorArea,
     pub(super) gprs: [u64; 16],
     pub(super) rip: u64,
     pub(super) rflags: u64,
@@ -29,7 +34,7 @@ pub(super) struct Context {
     host_gs_base: u64,
     host_mxcsr: u32,
     host_fcw: u32,
-    /// Not zero: vector state is loaded and kept.
+    /// Vector state that is loaded and kept: none, that of FXRSTOR64, or that of XRSTOR64 with AVX.
     pub(super) with_vector: u32,
     /// ES, CS, SS, DS, FS, GS at the end.
     pub(super) selectors: [u16; 6],
@@ -57,7 +62,7 @@ impl Shared {
 }
 
 pub(super) static CONTEXT: Shared = Shared(UnsafeCell::new(Context {
-    vector: Fxsave([0; 512]),
+    vector: VectorArea([0; VectorArea::BYTES]),
     gprs: [0; 16],
     rip: 0,
     rflags: 0,
@@ -105,6 +110,11 @@ pub(super) unsafe extern "C" fn enter() {
         "cmp dword ptr [rip + {c} + {with_vector}], 0",
         "je 2f",
         "fxrstor64 [rip + {c} + {vector}]",
+        "cmp dword ptr [rip + {c} + {with_vector}], {with_avx}",
+        "jne 2f",
+        "mov eax, 7",
+        "xor edx, edx",
+        "xrstor64 [rip + {c} + {vector}]",
         "2: rdfsbase rax",
         "mov [rip + {c} + {host_fs_base}], rax",
         "rdgsbase rax",
@@ -143,6 +153,7 @@ pub(super) unsafe extern "C" fn enter() {
         host_fs_base = const offset_of!(Context, host_fs_base),
         host_gs_base = const offset_of!(Context, host_gs_base),
         with_vector = const offset_of!(Context, with_vector),
+        with_avx = const WITH_AVX,
         vector = const offset_of!(Context, vector),
         fs_base = const offset_of!(Context, fs_base),
         gs_base = const offset_of!(Context, gs_base),
@@ -170,6 +181,10 @@ pub(super) unsafe extern "C" fn leave() {
         "mov [rip + {c} + {selectors} + 3*2], ds",
         "mov [rip + {c} + {selectors} + 4*2], fs",
         "mov [rip + {c} + {selectors} + 5*2], gs",
+        "cmp dword ptr [rip + {c} + {with_vector}], {with_avx}",
+        "jne 2f",
+        "vzeroupper",
+        "2:",
         "xor eax, eax",
         "mov ds, eax",
         "mov es, eax",
@@ -195,6 +210,8 @@ pub(super) unsafe extern "C" fn leave() {
         host_fs_base = const offset_of!(Context, host_fs_base),
         host_gs_base = const offset_of!(Context, host_gs_base),
         selectors = const offset_of!(Context, selectors),
+        with_vector = const offset_of!(Context, with_vector),
+        with_avx = const WITH_AVX,
         fs_base = const offset_of!(Context, fs_base),
         gs_base = const offset_of!(Context, gs_base),
     )

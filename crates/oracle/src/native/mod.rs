@@ -12,13 +12,13 @@ use std::marker::PhantomData;
 use std::sync::atomic::Ordering;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use border::{CONTEXT, RUNNING};
+use border::{CONTEXT, RUNNING, WITH_AVX, WITH_FXSAVE, WITHOUT_VECTOR};
 use region::Region;
 use signals::Signals;
 
 use crate::emulated::Emulated;
 use crate::layout::{CODE, CODE_PAGES, FILLER, PAGE};
-use crate::state::{End, Fxsave, Machine, Mode, Outcome, State, selector};
+use crate::state::{End, Machine, Mode, Outcome, State, VectorArea, selector};
 
 /// The host cannot be used as a machine.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +36,12 @@ pub enum NativeError {
         "the host kernel does not let programs use FSGSBASE (Linux 5.9 or later on a processor that has it does)"
     )]
     NoFsGsBase,
+}
+
+/// Whether the host has AVX, and its kernel keeps the state of it.
+#[must_use]
+pub fn host_has_avx() -> bool {
+    std::arch::is_x86_feature_detected!("avx")
 }
 
 static OWNER: Mutex<()> = Mutex::new(());
@@ -99,7 +105,11 @@ impl Machine for Native {
             };
             context.fs_base = state.fs_base;
             context.gs_base = state.gs_base;
-            context.with_vector = u32::from(state.vector.is_some());
+            context.with_vector = match &state.vector {
+                None => WITHOUT_VECTOR,
+                Some(_) if host_has_avx() => WITH_AVX,
+                Some(_) => WITH_FXSAVE,
+            };
             if let Some(vector) = &state.vector {
                 context.vector = **vector;
             }
@@ -120,7 +130,7 @@ impl Machine for Native {
             let address = if vector == 14 { context.address } else { 0 };
             End::Exception { vector, error_code: context.error_code as u32, address }
         };
-        let vector = state.vector.as_ref().map(|_| Box::new(Fxsave(context.vector.0)));
+        let vector = state.vector.as_ref().map(|_| Box::new(VectorArea(context.vector.0)));
         let state = State {
             gprs: context.gprs,
             rip: context.rip,

@@ -7,7 +7,8 @@ use std::io;
 use std::sync::Once;
 use std::sync::atomic::Ordering;
 
-use super::border::{CONTEXT, RUNNING, WATCHED, leave};
+use super::border::{CONTEXT, RUNNING, WATCHED, WITH_AVX, WITHOUT_VECTOR, leave};
+use crate::state::VectorArea;
 
 const FAULTS: [libc::c_int; 5] = [libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE, libc::SIGILL, libc::SIGTRAP];
 /// The watch over runs that do not end.
@@ -162,11 +163,16 @@ extern "C" fn handle(signal: libc::c_int, info: *mut libc::siginfo_t, context: *
     test.trap = register(libc::REG_TRAPNO);
     test.error_code = register(libc::REG_ERR);
     test.address = register(libc::REG_CR2);
-    if test.with_vector != 0 && !machine.fpregs.is_null() {
-        // SAFETY: the frame's floating-point state begins with an FXSAVE area.
-        unsafe {
-            core::ptr::copy_nonoverlapping(machine.fpregs.cast::<u8>(), test.vector.0.as_mut_ptr(), 512)
-        };
+    if test.with_vector != WITHOUT_VECTOR && !machine.fpregs.is_null() {
+        let bytes = if test.with_vector == WITH_AVX { VectorArea::BYTES } else { VectorArea::XSTATE_BV };
+        let area = &mut test.vector.0;
+        // SAFETY: the frame's floating-point state begins with an FXSAVE area, and is an XSAVE area in standard form where AVX is enabled.
+        unsafe { core::ptr::copy_nonoverlapping(machine.fpregs.cast::<u8>(), area.as_mut_ptr(), bytes) };
+        // What is not marked as in use is in its initial configuration, whatever stands there.
+        let in_use = area[VectorArea::XSTATE_BV];
+        if bytes == VectorArea::BYTES && in_use & 4 == 0 {
+            area[VectorArea::YMM_HIGH..].fill(0);
+        }
     }
     registers[libc::REG_RIP as usize] = code as i64;
     registers[libc::REG_RSP as usize] = test.host_rsp as i64;

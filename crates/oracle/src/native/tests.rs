@@ -2,12 +2,12 @@
 //! The host as a machine does what the architecture says.
 
 use engine_soft::SoftEngine;
-use engine_soft::model::Model;
+use engine_soft::model::{Model, ModelName};
 
 use super::Native;
 use crate::emulated::Emulated;
 use crate::layout::{CODE, DATA, PAGE};
-use crate::state::{End, Fxsave, Machine, Mode, Outcome, State};
+use crate::state::{End, Machine, Mode, Outcome, State, VectorArea};
 
 fn state() -> State {
     let mut gprs = [0; 16];
@@ -18,7 +18,7 @@ fn state() -> State {
 }
 
 fn run(code: &[u8], mode: Mode, state: &State) -> Outcome {
-    let engine = SoftEngine::new(Model::x86_64_v2().unwrap());
+    let engine = SoftEngine::new(Model::named(ModelName::Host).unwrap());
     let mut native = Native::new(&Emulated::new(&engine).unwrap()).unwrap();
     native.write_code(state.rip, code);
     native.run(mode, state)
@@ -88,7 +88,7 @@ fn compatibility_mode() {
 
 #[test]
 fn vector_state_goes_in_and_comes_out() {
-    let mut before = State { vector: Some(Box::new(Fxsave::initial())), ..state() };
+    let mut before = State { vector: Some(Box::new(VectorArea::initial())), ..state() };
     let area = &mut before.vector.as_mut().unwrap().0;
     area[160..176].copy_from_slice(&7u128.to_le_bytes());
     area[176..192].copy_from_slice(&5u128.to_le_bytes());

@@ -2,6 +2,7 @@
 //! The command line.
 
 mod enlightenments;
+mod profile;
 mod size;
 mod time;
 mod verdict;
@@ -13,6 +14,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::saved_state::SavedStateCommand;
 use enlightenments::enlightenments;
 use hypervisor::Enlightenments;
+pub(crate) use profile::{Phase, ProfileOptions};
 use size::memory_size;
 pub(crate) use time::TimeKind;
 use time::TimeOptions;
@@ -97,6 +99,14 @@ pub(crate) struct RunOptions {
     #[arg(long, value_enum, default_value_t = EngineName::Auto)]
     pub(crate) engine: EngineName,
 
+    /// Processor model that the guest sees: all of the host's extensions that are served, or a level of the x86-64 psABI.
+    #[arg(long, value_enum, value_name = "MODEL", default_value_t = CpuModel::X86_64V2)]
+    pub(crate) cpu: CpuModel,
+
+    /// Whose processor the model claims to be, to try guests of the other vendor; by default the host's.
+    #[arg(long, value_enum, value_name = "VENDOR", hide = true)]
+    pub(crate) cpu_vendor: Option<CpuVendor>,
+
     /// Number of virtual processors, 1 to 64.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
     pub(crate) cpus: u32,
@@ -109,9 +119,8 @@ pub(crate) struct RunOptions {
     #[arg(long, value_name = "LIST", default_value = "all", value_parser = enlightenments, allow_hyphen_values = true)]
     pub(crate) hv: Enlightenments,
 
-    /// Print what the guest did at the end: exits, hypercalls, MSR accesses, interrupts, messages.
-    #[arg(long)]
-    pub(crate) stats: bool,
+    #[command(flatten)]
+    pub(crate) profile: ProfileOptions,
 
     #[command(flatten)]
     pub(crate) time: TimeOptions,
@@ -131,6 +140,28 @@ pub(crate) enum EngineName {
     Auto,
     /// The software processor; runs everywhere.
     Soft,
+}
+
+/// The processor model that the guest sees.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum CpuModel {
+    /// All of the host's extensions that are served.
+    Host,
+    /// Up to SSE4.2; runs everywhere.
+    #[value(name = "x86-64-v2")]
+    X86_64V2,
+    /// AVX2, BMI, FMA, F16C, LZCNT and MOVBE.
+    #[value(name = "x86-64-v3")]
+    X86_64V3,
+}
+
+/// Whose processor the model claims to be.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum CpuVendor {
+    /// GenuineIntel.
+    Intel,
+    /// AuthenticAMD.
+    Amd,
 }
 
 /// The first sentence of clap's complaint, on one line: what was wrong, without usage and hints.
@@ -167,8 +198,12 @@ mod tests {
             &["run", "--kernel", "vmlinuz", "--initrd", "initrd.img", "--append", "-quiet console=ttyS0"],
             &["run", "--multiboot", "tour", "--append", "nonce=word", "--module", "environ"],
             &["run", "--hv", "all,-synic", "--engine", "soft"],
+            &["run", "debian", "--cpu", "x86-64-v3"],
+            &["run", "--cpu", "host", "--cpu-vendor", "intel"],
             &["run", "--kernel", "vmlinuz", "--root", "root", "--expect", "-- ok --", "--timeout", "90"],
             &["run", "debian", "--core", "core", "--timeout", "1.5m", "--reboot"],
+            &["run", "debian", "--profile"],
+            &["run", "--profile", "p.json", "--phase", "a=x", "--phase", "b=y", "--trace", "t"],
             &["tour", "--write", "tour.elf"],
             &["saved-state", "info", "x.vmrs", "--keys", "--json"],
             &["saved-state", "registers", "x.vmrs", "--vp", "3", "--vtl", "1"],
@@ -194,6 +229,7 @@ mod tests {
             (&["run", "--frobnicate"], "--frobnicate"),
             (&["run", "windows"], "windows"),
             (&["run", "--engine", "quantum"], "quantum"),
+            (&["run", "--cpu", "x86-64-v4"], "x86-64-v4"),
             (&["run", "debian", "--kernel", "x"], "--kernel"),
             (&["run", "--initrd", "x"], "--kernel"),
             (&["run", "--root", "x"], "--kernel"),
@@ -206,6 +242,9 @@ mod tests {
             (&["run", "debian", "--interactive"], "--interactive"),
             (&["run", "--time", "imaginary"], "imaginary"),
             (&["run", "--cpu-cap", "150"], "'150'"),
+            (&["run", "--profile", "debian"], "run debian --profile"),
+            (&["run", "--phase", "a=x"], "--profile"),
+            (&["run", "--profile", "--phase", "a"], "NAME=TEXT"),
             (&["walk"], "walk"),
             (&["saved-state", "memory", "x.vmrs"], "--output"),
             (&["saved-state", "translate", "x.vmrs", "12zz"], "12zz"),

@@ -21,7 +21,7 @@ pub(crate) struct TimeOptions {
     pub(crate) state_hash: Option<u64>,
 
     /// A check of this program itself, under --time virtual: about every N instructions, take the whole state, drop everything, and go on from it.
-    #[arg(long, value_name = "N", value_parser = count)]
+    #[arg(long, value_name = "N", value_parser = count, conflicts_with_all = ["stats", "profile", "trace"])]
     pub(crate) rebuild_every: Option<u64>,
 
     /// Under --time virtual, the least share of a processor that each VP gets when it has work.

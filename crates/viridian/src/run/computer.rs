@@ -5,7 +5,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use engine::Engine;
-use hypervisor::{Enlightenment, Partition, PartitionConfig, Vp};
+use hypervisor::{Enlightenment, Partition, PartitionConfig, Tracing, Vp};
 use machine::acpi::{AcpiConfig, AcpiTables};
 use machine::layout::MemoryLayout;
 use machine::time::{Frequency, TscClock};
@@ -37,6 +37,8 @@ pub(crate) struct Computer {
 /// What computers are made by.
 pub(crate) struct Plan {
     pub(crate) options: Arc<RunOptions>,
+    /// What is done with what happens on VPs.
+    pub(crate) tracing: Tracing,
     pub(crate) layout: MemoryLayout,
     /// What the clock shows at the beginning, in nanoseconds since 1970.
     pub(crate) clock_start_ns: i128,
@@ -58,7 +60,24 @@ impl SerialInput for SharedInput {
 
 /// A serial output that outlives the machine that writes to it.
 #[derive(Clone)]
-pub(crate) struct SharedOutput(pub(crate) Arc<Mutex<Box<dyn SerialOutput>>>);
+pub(crate) struct SharedOutput(Arc<Mutex<Box<dyn SerialOutput>>>);
+
+impl SharedOutput {
+    pub(crate) fn new(output: Box<dyn SerialOutput>) -> Self {
+        Self(Arc::new(Mutex::new(output)))
+    }
+
+    /// Puts something else in the place of the output, or around it.
+    pub(crate) fn change(&self, change: impl FnOnce(Box<dyn SerialOutput>) -> Box<dyn SerialOutput>) {
+        struct Nowhere;
+        impl SerialOutput for Nowhere {
+            fn write(&mut self, _bytes: &[u8]) {}
+        }
+        let mut output = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = std::mem::replace(&mut *output, Box::new(Nowhere));
+        *output = change(before);
+    }
+}
 
 impl SerialOutput for SharedOutput {
     fn write(&mut self, bytes: &[u8]) {
@@ -82,7 +101,7 @@ impl Computer {
         let config = PartitionConfig {
             vp_count: options.cpus,
             enlightenments: options.hv,
-            statistics: options.stats,
+            tracing: plan.tracing.clone(),
             ..PartitionConfig::default()
         };
         let has_vmbus = options.hv.contains(Enlightenment::Synic);

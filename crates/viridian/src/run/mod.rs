@@ -8,12 +8,14 @@ mod ending;
 mod expect;
 mod guest;
 mod in_turn;
+mod profile;
 mod rebooting;
 mod report;
 mod request;
 mod serve;
 pub(crate) mod share;
 mod thread;
+mod trace_file;
 mod turns;
 mod typed;
 mod wiring;
@@ -25,14 +27,14 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use engine::{Engine, Segment, SegmentName, TableRegister};
 use engine_soft::SoftEngine;
-use engine_soft::model::Model;
-use hypervisor::Vp;
+use engine_soft::model::{Model, ModelName, Vendor};
+use hypervisor::{TraceSink, Tracing, Vp};
 use loader::{EntryState, Image, MemoryMap, MemoryRange, RangeKind, SegmentRegister};
 use machine::console::{Console, ConsoleEvent};
 use machine::layout::{E820Kind, MemoryLayout};
 use memory::{MemoryObject, Rights, Space, ViewId};
 
-use crate::options::{EngineName, RunOptions, TimeKind};
+use crate::options::{CpuModel, CpuVendor, EngineName, ProfileOptions, RunOptions, TimeKind};
 use crate::refusal::Refusal;
 use crate::status::Status;
 use computer::{Computer, Plan, SharedInput, SharedOutput};
@@ -41,9 +43,11 @@ use crowd::Crowd;
 use ending::{End, Ending};
 use guest::Guest;
 use in_turn::{InTurn, Mail};
+use profile::Profile;
 use serve::Surroundings;
 use share::Share;
 use thread::VpThread;
+use trace_file::TraceFile;
 use typed::Typed;
 
 /// The view that a guest without VTLs has.
@@ -72,24 +76,34 @@ pub(crate) fn run(options: RunOptions) -> Result<Status, Refusal> {
     };
     let input = typed.as_ref().map_or_else(|| console.input(), |typed| Box::new(typed.clone()));
     let output = match &verdict.expect {
-        Some(text) => expect::watch(console.output(), text, &ending),
+        Some(text) => {
+            let ending = Arc::clone(&ending);
+            expect::watch(console.output(), text, move || ending.end(End::Expected))
+        }
         None => console.output(),
     };
+    let trace =
+        options.profile.trace.as_deref().map(|path| TraceFile::create(path, options.cpus)).transpose()?;
     let plan = Arc::new(Plan {
         options: Arc::clone(&options),
+        tracing: tracing(&options.profile, trace.as_ref()),
         layout,
         clock_start_ns: if repeatable { VIRTUAL_START } else { since_epoch() }.as_nanos() as i128,
         ending: Arc::clone(&ending),
         input: SharedInput(Arc::new(Mutex::new(input))),
-        output: SharedOutput(Arc::new(Mutex::new(output))),
+        output: SharedOutput::new(output),
     });
     let mut computer = Computer::new(&plan)?;
+    let profile = Profile::new(&options.profile, &computer.around.partition);
+    if let Some(profile) = &profile {
+        plan.output.change(|output| profile.watch(&options.profile, output));
+    }
     computer.boot(&guest)?;
     // Its files are not needed again, unless it boots again.
     let guest = verdict.reboot.then_some(guest);
     let mail: Arc<Mail> = Arc::default();
     if typed.is_none() {
-        listen(&mut console, input_ready(&computer, repeatable.then_some(&mail)), &ending)?;
+        listen(&mut console, input_ready(&computer, repeatable.then_some(&mail)), &ending, profile.as_ref())?;
     }
 
     request::listen(&ending)?;
@@ -110,15 +124,24 @@ pub(crate) fn run(options: RunOptions) -> Result<Status, Refusal> {
         computer.reset()?;
         computer.boot(guest)?;
         ending.begin_again();
+        if let Some(profile) = &profile {
+            profile.begin_again();
+        }
     };
     // The terminal is the user's again before anything is said.
     drop(console);
     if options.time.state_hash.is_some() {
         report::state_hash(&computer, computer.instructions());
     }
-    if options.stats {
+    if options.profile.stats {
         let clock = computer.around.partition.clock();
         report::statistics(&computer.vps, clock.now(), clock.frequency());
+    }
+    if let Some(profile) = &profile {
+        profile.tell_at_end(&computer.vps)?;
+    }
+    if let Some(trace) = &trace {
+        report::lost_events(trace.finish()?);
     }
     let status = report::end(&end, verdict.expect.as_deref());
     if let Some(core) = core.filter(|_| end.leaves_core(verdict.expect.is_some())) {
@@ -186,6 +209,15 @@ impl Running {
     }
 }
 
+/// What is done with what happens on VPs.
+fn tracing(options: &ProfileOptions, trace: Option<&Arc<TraceFile>>) -> Tracing {
+    Tracing {
+        count: options.stats || options.profile.is_some(),
+        host_time: Some(engine::host_tsc),
+        sink: trace.map(|trace| Arc::clone(trace) as Arc<dyn TraceSink>),
+    }
+}
+
 /// What share of a processor each VP gets.
 fn share(options: &RunOptions) -> Result<Share, Refusal> {
     let time = &options.time;
@@ -205,9 +237,19 @@ fn share(options: &RunOptions) -> Result<Share, Refusal> {
 }
 
 fn make_engine(options: &RunOptions) -> Result<(Arc<dyn Engine>, u32), Refusal> {
+    let model = Model::named(match options.cpu {
+        CpuModel::Host => ModelName::Host,
+        CpuModel::X86_64V2 => ModelName::X86_64V2,
+        CpuModel::X86_64V3 => ModelName::X86_64V3,
+    })?;
+    let model = match options.cpu_vendor {
+        None => model,
+        Some(CpuVendor::Intel) => model.by_vendor(Vendor::Intel),
+        Some(CpuVendor::Amd) => model.by_vendor(Vendor::Amd),
+    };
     match options.engine {
         EngineName::Auto | EngineName::Soft => {
-            let engine = SoftEngine::new(Model::x86_64_v2()?);
+            let engine = SoftEngine::new(model);
             let engine: Arc<dyn Engine> = Arc::new(match options.time.time {
                 TimeKind::Real => engine,
                 TimeKind::Virtual => engine.with_virtual_time(options.time.seed),
@@ -284,8 +326,10 @@ fn listen(
     console: &mut Console,
     input_ready: Box<dyn Fn() + Send + Sync>,
     ending: &Arc<Ending>,
+    profile: Option<&Arc<Profile>>,
 ) -> Result<(), Refusal> {
     let ending: Weak<Ending> = Arc::downgrade(ending);
+    let profile = profile.map(Arc::downgrade);
     console.listen(move |event| match event {
         ConsoleEvent::Input | ConsoleEvent::EndOfInput => input_ready(),
         ConsoleEvent::Quit => {
@@ -293,6 +337,11 @@ fn listen(
                 ending.end(End::Quit);
             }
         }
+        ConsoleEvent::Report => match profile.as_ref().map(Weak::upgrade) {
+            Some(Some(profile)) => profile.tell_now(),
+            Some(None) => {}
+            None => tell!("viridian: nothing is counted; start with --profile"),
+        },
         ConsoleEvent::OutputClosed => {}
     })?;
     Ok(())

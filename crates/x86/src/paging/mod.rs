@@ -366,7 +366,7 @@ pub fn load_pdptes<M: PageTableMemory>(
 }
 
 /// Whether `gva` is canonical: bits above the linear address width (48, or 57 with CR4.LA57) repeat its top bit.
-#[inline]
+#[inline(always)]
 pub const fn is_canonical(gva: u64, linear_address_width: u32) -> bool {
     let shift = 64 - linear_address_width;
     ((gva << shift) as i64 >> shift) as u64 == gva

@@ -199,6 +199,10 @@ fn every_data_instruction_is_placed() {
                 let list = placements.entry(format!("state function {state:?}")).or_default();
                 list.push(format!("{:?}", form.code));
             }
+            Placement::Elements(which) => {
+                let list = placements.entry(format!("element function {which:?}")).or_default();
+                list.push(format!("{:?}", form.code));
+            }
             Placement::Interpreter(reason) if extensions_of(form.code).is_some() => {
                 placements.entry(reason.to_owned()).or_default().push(format!("{:?}", form.code));
             }

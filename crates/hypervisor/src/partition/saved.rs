@@ -1,30 +1,48 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The state of a partition and of its VPs, for another partition of the same configuration to go on from.
+//! The state of a partition, for another partition of the same configuration to go on from.
 //!
-//! A partition is saved while no VP runs and none is in the middle of an instruction ([`Vp::is_in_instruction`]); guest memory is saved by whoever made it. The
+//! A partition is saved while no VP runs and none is in the middle of an instruction ([`crate::Vp::is_in_instruction`]); guest memory is saved by whoever made it. The
 //! other partition gets memory first, then the host side's ports and connections with their ids, then this: partition, and each VP. Its clock goes on from
 //! where the first one's stood.
 
 use state::{Damaged, Reader, State, Writer};
-use tlfs::vsm::Vtl;
 
-use crate::partition::{Partition, view_of, vtls};
+use super::{Partition, view_of, vtls};
 use crate::sync::lock;
-use crate::vp::Vp;
 use crate::vp::state::VpState;
 
 impl Partition {
     /// Saves what its VPs share, and what everyone may reach of each.
     pub fn save(&self, writer: &mut Writer) {
-        self.clock().now().save(writer);
-        self.reference_time().last_read().save(writer);
-        lock(&self.crash.0).save(writer);
-        self.ports().last_id().save(writer);
+        // All fields are named: who adds one has to say what becomes of it.
+        let Self {
+            offer: _,
+            space: _,
+            reference_time,
+            processor: _,
+            vps,
+            vtls: _,
+            crash,
+            ports,
+            // Monitored ports and connections are the host side's to make again, with their pages.
+            monitors: _,
+            // Counted again from the VPs.
+            suspension: _,
+            overlay_pages: _,
+            apic_frequency: _,
+            msr_handler: _,
+            interrupt_controller: _,
+            phases: _,
+        } = self;
+        reference_time.clock().now().save(writer);
+        reference_time.last_read().save(writer);
+        lock(&crash.0).save(writer);
+        ports.last_id().save(writer);
         for vtl in vtls() {
             self.vtl(vtl).hypercall_page.registers().save(writer);
             self.vtl(vtl).reference_tsc_page.msr().into_bits().save(writer);
         }
-        for vp in self.vps() {
+        for vp in vps {
             let mut state = vp.state();
             // What the guest did to the assist page is as good as told: when somebody looks must make no difference.
             vtls().into_iter().for_each(|vtl| state.vtl(vtl).settle_eoi_assist());
@@ -58,44 +76,6 @@ impl Partition {
             vp.notify();
         }
         self.count_suspended();
-        Ok(())
-    }
-}
-
-impl State for Vp {
-    fn save(&self, writer: &mut Writer) {
-        self.engine.save().save(writer);
-        self.active_vtl.0.save(writer);
-        for overlays in &self.overlays {
-            for overlay in [&overlays.message, &overlays.event_flags, &overlays.assist] {
-                overlay.place_now().save(writer);
-            }
-        }
-        self.processor_msrs.save(writer);
-        self.consumed.save(writer);
-    }
-
-    /// The partition is restored before its VPs.
-    fn restore(&mut self, reader: &mut Reader<'_>) -> Result<(), Damaged> {
-        let mut registers = self.engine.save();
-        registers.restore(reader)?;
-        self.engine.restore(&registers);
-        let vtl = Vtl(reader.value()?);
-        if !vtls().contains(&vtl) {
-            return Err(Damaged::Value { kind: "VTL", value: vtl.0.into() });
-        }
-        self.active_vtl = vtl;
-        let space = std::sync::Arc::clone(self.partition.space());
-        for (vtl, overlays) in vtls().into_iter().zip(&mut self.overlays) {
-            for overlay in [&mut overlays.message, &mut overlays.event_flags, &mut overlays.assist] {
-                overlay.place(&space, view_of(vtl), reader.value()?);
-            }
-        }
-        self.processor_msrs.restore(reader)?;
-        self.consumed.restore(reader)?;
-        let page = self.shared().state().vtl(self.active_vtl).apic.page();
-        self.set_apic_page(page);
-        self.look_again();
         Ok(())
     }
 }
