@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! A partition: VPs, a guest-physical space, a clock, and the state that its VPs share.
 
+mod saved;
+
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
@@ -121,7 +123,8 @@ pub(crate) struct PartitionVtl {
 
 /// A partition. Its VPs are values of their own ([`Vp`]): whoever holds one may run it.
 pub struct Partition {
-    id: PartitionId,
+    /// Unique in this process, unless it goes on from the state of another, whose id it then has.
+    id: AtomicU64,
     offer: Offer,
     space: Arc<Space>,
     reference_time: ReferenceTime,
@@ -155,7 +158,7 @@ pub(crate) const fn view_of(vtl: Vtl) -> ViewId {
 }
 
 /// Every VTL that exists.
-fn vtls() -> [Vtl; VTL_COUNT] {
+pub(crate) fn vtls() -> [Vtl; VTL_COUNT] {
     std::array::from_fn(|index| Vtl(index as u8))
 }
 
@@ -220,7 +223,7 @@ impl Partition {
             owned.push((engine_vp, overlays));
         }
         let partition = Arc::new(Self {
-            id: PartitionId(NEXT_ID.fetch_add(1, Ordering::Relaxed)),
+            id: AtomicU64::new(NEXT_ID.fetch_add(1, Ordering::Relaxed)),
             offer,
             space: Arc::clone(space),
             reference_time,
@@ -278,7 +281,7 @@ impl Partition {
     /// Partition id: unique among all partitions that this process makes.
     #[must_use]
     pub fn id(&self) -> PartitionId {
-        self.id
+        PartitionId(self.id.load(Ordering::Relaxed))
     }
 
     /// What the guest is offered.

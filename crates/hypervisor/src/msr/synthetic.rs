@@ -144,7 +144,7 @@ impl Vp {
     }
 
     /// NPIEP_CONFIG (TLFS 8.12).
-    fn set_npiep(&mut self, value: NpiepConfig) -> Result<(), GeneralProtection> {
+    pub(crate) fn set_npiep(&mut self, value: NpiepConfig) -> Result<(), GeneralProtection> {
         within(value.into_bits(), 0xF)?;
         self.npiep = value;
         self.engine.set_descriptor_table_guard(DescriptorTableGuard {

@@ -8,7 +8,7 @@ use x86::msr as x86_msr;
 
 /// Where a register lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(super) enum Place {
     ExplicitSuspend,
     InterceptSuspend,
     PendingInterruption,

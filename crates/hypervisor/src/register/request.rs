@@ -7,7 +7,6 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use tlfs::HvStatus;
 use tlfs::register::{RegisterName, RegisterValue};
 
-use super::place::Place;
 use crate::partition::Partition;
 use crate::sync::lock;
 use crate::translate::{Translation, TranslationFlags};
@@ -84,7 +83,7 @@ impl Request {
 }
 
 /// Registers that a hypercall sets on its own VP when it is over.
-pub(crate) type Deferred = Vec<(Place, RegisterValue)>;
+pub(crate) type Deferred = Vec<(RegisterName, RegisterValue)>;
 
 impl Vp {
     /// Serves requests of others.
@@ -127,7 +126,7 @@ impl Vp {
                 for &(name, value) in associations {
                     let done = self.check_register(name, value).and_then(|place| {
                         if Self::is_of_the_call(place) {
-                            self.deferred.push((place, value));
+                            self.deferred.push((name, value));
                             return Ok(());
                         }
                         self.set(place, value)
@@ -149,9 +148,9 @@ impl Vp {
 
     /// Sets what a hypercall left for its end.
     pub(crate) fn apply_deferred(&mut self) {
-        for (place, value) in std::mem::take(&mut self.deferred) {
+        for (name, value) in std::mem::take(&mut self.deferred) {
             // It was checked when the call was made.
-            let _ = self.set(place, value);
+            let _ = self.set_register(name, value);
         }
     }
 }

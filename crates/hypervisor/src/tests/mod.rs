@@ -11,6 +11,7 @@ mod monitors;
 mod ports;
 mod registers;
 mod rules;
+mod saved;
 mod services;
 mod survival;
 mod suspension;

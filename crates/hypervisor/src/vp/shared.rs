@@ -103,6 +103,11 @@ impl VpShared {
         self.consumed.load(Ordering::Acquire) + current
     }
 
+    /// After the state of the VP was restored.
+    pub(crate) fn set_consumed(&self, ticks: u64) {
+        self.consumed.store(ticks, Ordering::Release);
+    }
+
     /// For the holder of the token: a run begins at tick `now`.
     pub(crate) fn begin_run(&self, now: u64) {
         self.run_began.store(now, Ordering::Release);

@@ -2,10 +2,12 @@
 //! How a VP that waits to be started starts: by a start-up IPI in real mode, or by HvCallStartVirtualProcessor in any other (TLFS 7.10.3).
 
 use engine::{ControlRegisters, EngineVp, Gpr, ModelSpecificRegisters, SegmentName};
+use state::{Damaged, Reader, State, Writer};
 use tlfs::HvStatus;
 use tlfs::vp::InitialVpContext;
 use x86::control::{Cr0, Cr4, Efer};
 use x86::segment::{Segment, Selector};
+use zerocopy::{FromBytes, IntoBytes};
 
 use super::state::RunState;
 use crate::partition::Partition;
@@ -16,6 +18,34 @@ pub(crate) enum StartUp {
     /// Real mode at the first byte of this page (SDM 3A 8.4.3).
     Page(u8),
     Context(Box<InitialVpContext>),
+}
+
+impl Default for StartUp {
+    fn default() -> Self {
+        Self::Page(0)
+    }
+}
+
+impl State for StartUp {
+    fn save(&self, writer: &mut Writer) {
+        match self {
+            Self::Page(page) => (false, *page).save(writer),
+            Self::Context(context) => {
+                true.save(writer);
+                writer.bytes(context.as_bytes());
+            }
+        }
+    }
+
+    fn restore(&mut self, reader: &mut Reader<'_>) -> Result<(), Damaged> {
+        *self = if reader.value()? {
+            let bytes = reader.bytes(size_of::<InitialVpContext>())?;
+            Self::Context(Box::new(InitialVpContext::read_from_bytes(bytes).map_err(|_| Damaged::Short)?))
+        } else {
+            Self::Page(reader.value()?)
+        };
+        Ok(())
+    }
 }
 
 impl StartUp {
