@@ -32,6 +32,9 @@ pub trait Role<H: Handler> {
     /// The calls of the list.
     const CALLS: &'static [CallDescription];
 
+    /// Calls that others may make and these callers may not, whatever their parameters say: ACCESS_DENIED.
+    const DENIED: &'static [CallCode];
+
     /// Hands the call to its type; INVALID_HYPERCALL_CODE for one that is not in the list.
     fn call<R: Registers, M: GuestMemory>(
         invocation: Invocation<'_, H, R, M>,
@@ -62,7 +65,9 @@ where
 /// Declares a role: its name and its list of call types, each with its kind. Two calls with one code do not compile
 /// without a warning (an unreachable pattern).
 macro_rules! role {
-    ($(#[$meta:meta])* $visibility:vis $role:ident { simple { $($simple:ty),* $(,)? } rep { $($rep:ty),* $(,)? } }) => {
+    ($(#[$meta:meta])* $visibility:vis $role:ident { simple { $($simple:ty),* $(,)? } rep { $($rep:ty),* $(,)? }
+        denied { $($denied:ty),* $(,)? }
+    }) => {
         $(#[$meta])*
         $visibility struct $role;
 
@@ -75,12 +80,15 @@ macro_rules! role {
                 $(CallDescription::of::<$rep>(true),)*
             ];
 
+            const DENIED: &'static [CallCode] = &[$(<$denied as Call>::CODE,)*];
+
             fn call<R: Registers, M: GuestMemory>(
                 invocation: Invocation<'_, H, R, M>,
             ) -> Outcome<H::Condition, M::Intercept> {
                 match invocation.control().call_code() {
                     $(<$simple as Call>::CODE => invocation.simple::<$simple>(),)*
                     $(<$rep as Call>::CODE => invocation.rep::<$rep>(),)*
+                    $(<$denied as Call>::CODE => invocation.fail(HvStatus::ACCESS_DENIED),)*
                     _ => invocation.fail(HvStatus::INVALID_HYPERCALL_CODE),
                 }
             }
@@ -105,15 +113,12 @@ role! {
             calls::PostMessage,
             calls::SignalEvent,
             calls::GetPartitionId,
-            calls::TranslateVirtualAddress,
             calls::PostDebugData,
             calls::RetrieveDebugData,
             calls::ResetDebugSession,
             calls::GetSystemProperty,
             calls::RetargetDeviceInterrupt,
-            calls::AssertVirtualInterrupt,
             calls::StartVirtualProcessor,
-            calls::TranslateVirtualAddressEx,
             calls::ExtQueryCapabilities,
             calls::ExtGetBootZeroedMemory,
         }
@@ -123,6 +128,11 @@ role! {
             calls::GetVpRegisters,
             calls::SetVpRegisters,
             calls::GetVpIndexFromApicId,
+        }
+        denied {
+            calls::TranslateVirtualAddress,
+            calls::AssertVirtualInterrupt,
+            calls::TranslateVirtualAddressEx,
         }
     }
 }

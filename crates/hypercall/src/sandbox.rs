@@ -343,7 +343,7 @@ macro_rules! test_calls {
         })*
         role! {
             /// Every test call.
-            pub(crate) TestRole { simple { $($simple),* } rep { $($rep),* } }
+            pub(crate) TestRole { simple { $($simple),* } rep { $($rep),* } denied {} }
         }
         /// The shapes of the test calls.
         pub(crate) const SHAPES: &[Shape] = &[
