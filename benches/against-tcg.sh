@@ -12,7 +12,8 @@ runs=${1:-5}
 command -v qemu-system-x86_64 >/dev/null || { echo "SKIPPED: qemu-system-x86_64 is not installed (apt-get install qemu-system-x86)"; exit 0; }
 
 cargo build --quiet --release --package openviridian --package openviridian-loader --bins --example fetch-debian
-work=target/against-tcg
+target=${CARGO_TARGET_DIR:-target}
+work=$target/against-tcg
 mkdir -p "$work"
 {
     cat benches/programs/run-all.sh
@@ -22,11 +23,11 @@ mkdir -p "$work"
         echo "timed ${name#*-}"
     done
 } >"$work/script.sh"
-target/release/examples/fetch-debian "$work" "$work/script.sh"
+"$target"/release/examples/fetch-debian "$work" "$work/script.sh"
 
 parameters="console=ttyS0 cryptomgr.notests quiet"
 tcg() { timeout 600 qemu-system-x86_64 -accel tcg -cpu max -m 512 -nographic -no-reboot -net none -kernel "$work/vmlinuz" -initrd "$1" -append "$parameters" </dev/null; }
-ours() { timeout 600 target/release/viridian run --engine soft --memory 512M --stats --kernel "$work/vmlinuz" --initrd "$1" --append quiet </dev/null; }
+ours() { timeout 600 "$target"/release/viridian run --engine soft --memory 512M --stats --kernel "$work/vmlinuz" --initrd "$1" --append quiet </dev/null; }
 
 # elapsed COMMAND...: seconds it takes.
 elapsed() {

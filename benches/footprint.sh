@@ -5,7 +5,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 cargo build --quiet --release --package openviridian
-work=target/footprint
+target=${CARGO_TARGET_DIR:-target}
+work=$target/footprint
 mkdir -p "$work"
 
 # Resident KiB of a process that are not guest RAM. Guest RAM is the one object that is mapped whole: its mapping is as large as --memory.
@@ -17,7 +18,7 @@ beyond_ram() {
 }
 
 { echo 'ls -lR / >/dev/null 2>&1; for i in 1 2 3 4 5; do sort /proc/kallsyms | sha256sum; done'; } >"$work/commands"
-target/release/viridian run debian --memory 512M <"$work/commands" >"$work/output" &
+"$target"/release/viridian run debian --memory 512M <"$work/commands" >"$work/output" &
 pid=$!
 most=0
 guest=0
@@ -34,7 +35,7 @@ printf 'memory beyond guest RAM: at most %d MiB (and %d of 512 MiB of guest RAM 
 printf '\x02\xb0\xad\x1b\x00\x00\x01\x00\xfe\x4f\x51\xe4\x00\x00\x10\x00\x00\x00\x10\x00\x00\x00\x00\x00\x00\x00\x00\x00\x20\x00\x10\x00\xba\xf8\x03\x00\x00\xb0!\xee\x31\xc0\xe7\xf4' >"$work/guest"
 for _ in {1..21}; do
     begin=$(date +%s%N)
-    [ "$(target/release/viridian run --multiboot "$work/guest" </dev/null)" = '!' ]
+    [ "$("$target"/release/viridian run --multiboot "$work/guest" </dev/null)" = '!' ]
     end=$(date +%s%N)
     echo $(((end - begin) / 1000))
 done | sort -n | awk '{ time[NR] = $1 } END { printf "start to the end of a guest of five instructions: median %.1f ms of %d; the bound for the first instruction is 50 ms\n", time[(NR + 1) / 2] / 1000, NR }'

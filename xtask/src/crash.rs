@@ -25,7 +25,7 @@ pub(crate) fn check(repository: &Path) -> Outcome {
 }
 
 fn panic_and_read(repository: &Path, core: &Path) -> Outcome {
-    let mut viridian = Command::new(repository.join("target/release/viridian"));
+    let mut viridian = Command::new(crate::machine::target(repository).join("release/viridian"));
     viridian.args(["run", "debian", "--timeout", "5m", "--core"]).arg(core);
     let ended = match with_input(&mut viridian, "uname -r\necho c > /proc/sysrq-trigger\n") {
         Ok(ended) => ended,

@@ -138,7 +138,7 @@ fn boots(repository: &Path, options: &Options) -> Outcome {
     }
     for boot in 1..=options.boots {
         let begun = Instant::now();
-        let mut command = Command::new(repository.join("target/release/viridian"));
+        let mut command = Command::new(crate::machine::target(repository).join("release/viridian"));
         let ended = match command.args(["run", "debian"]).stdin(Stdio::null()).output() {
             Ok(ended) => ended,
             Err(error) => return Outcome::Failed(error.to_string()),

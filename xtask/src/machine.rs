@@ -13,12 +13,19 @@ pub(crate) enum Trouble {
     Failed(String),
 }
 
+/// The folder into which cargo builds.
+pub(crate) fn target(repository: &Path) -> PathBuf {
+    let folder = std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into());
+    // One that is relative is so to where cargo is started.
+    repository.join(folder)
+}
+
 /// Builds the command as it is released, and gives where it is.
 pub(crate) fn build(repository: &Path) -> Result<PathBuf, Trouble> {
     let mut cargo = Command::new("cargo");
     cargo.current_dir(repository).args(["build", "--quiet", "--release", "--package", "openviridian"]);
     match cargo.status() {
-        Ok(status) if status.success() => Ok(repository.join("target/release/viridian")),
+        Ok(status) if status.success() => Ok(target(repository).join("release/viridian")),
         Ok(status) => Err(Trouble::Failed(format!("{cargo:?}: {status}"))),
         Err(error) => Err(Trouble::Failed(error.to_string())),
     }

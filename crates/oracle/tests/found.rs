@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Every mistake of the software processor that the oracle has found, as one case that shows it: the host and the guest must agree on it for good.
 
+use std::io::Write;
+
 use engine_soft::SoftEngine;
 use engine_soft::model::{Model, ModelName};
 use oracle::compare::difference;
@@ -135,7 +137,11 @@ fn what_was_found_stays_mended() {
     let mut guest = Emulated::new(&engine).unwrap();
     let mut host = match Native::new(&guest) {
         Ok(host) => host,
-        Err(error @ NativeError::NoFsGsBase) => return println!("SKIPPED: {error}"),
+        Err(error @ NativeError::NoFsGsBase) => {
+            // Past the test harness, which keeps what passing tests print.
+            let _ = writeln!(std::io::stderr(), "SKIPPED what_was_found_stays_mended: {error}");
+            return;
+        }
         Err(error) => panic!("{error}"),
     };
     let mut wrong = String::new();

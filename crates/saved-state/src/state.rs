@@ -3,6 +3,7 @@
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -440,6 +441,10 @@ fn check_pair(state: &Container, contents: &Container, memory: &Memory) -> Resul
 
 fn open_container(path: &Path) -> Result<Container> {
     let open = |source| Error::Open { path: path.into(), source };
+    // A pipe could make this wait for ever, and a device has no size.
+    if !fs::metadata(path).map_err(open)?.is_file() {
+        return Err(open(io::Error::other("it is not a regular file")));
+    }
     let file = File::open(path).map_err(open)?;
     Container::open(Box::new(FileSource::new(file).map_err(open)?))
 }

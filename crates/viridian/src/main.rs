@@ -7,6 +7,7 @@ mod tell;
 
 mod explain;
 mod features;
+mod harmless;
 mod options;
 mod refusal;
 mod run;

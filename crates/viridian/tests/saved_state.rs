@@ -15,7 +15,7 @@ use rustix::fs::{CWD, Mode, mkfifoat};
 use rustix::process::{Pid, Signal, kill_process};
 use saved_state::Register;
 use saved_state::memory::Encoding;
-use saved_state::write::{Machine, Options, bin_and_vsv, vmrs};
+use saved_state::write::{Machine, NewValue, Options, bin_and_vsv, vmrs};
 
 /// Says why a test did not test. Not by `println`: that is not shown for tests that pass.
 fn skipped(why: &str) {
@@ -356,4 +356,39 @@ fn halves_of_different_saves_and_cut_files() {
         fs::write(small(half), bytes).unwrap();
     }
     assert_eq!(ask(&["info"], &small("bin")), (Some(0), String::new()));
+}
+
+/// What a file says is shown, and does not steer the terminal.
+#[test]
+fn files_do_not_steer_the_terminal() {
+    let scratch = tempfile::tempdir().unwrap();
+    let mut machine = Machine::default();
+    machine.vp().set(Register::EFER, 0);
+    machine.fill(0, 1 << 20, [0; 8]);
+    let evil = "\x1b[2J\u{202e}\r\nfile good";
+    machine.keys = vec![
+        (evil.into(), NewValue::String(evil.into())),
+        ("savedstate/type".into(), NewValue::String(evil.into())),
+    ];
+    let path = scratch.path().join("evil.vmrs");
+    fs::write(&path, vmrs(&machine, &Options::default())).unwrap();
+    for json in [&[][..], &["--json"]] {
+        let shown = text(&[&["info", "--keys", path.to_str().unwrap()], json].concat());
+        assert!(!shown.contains(['\x1b', '\r']), "{shown:?}");
+        // JSON is for programs.
+        assert!(!json.is_empty() || !shown.contains('\u{202e}'), "{shown:?}");
+        assert!(shown.contains("[2J"), "{shown:?}");
+    }
+}
+
+/// Only files are read: what is no file could keep the command waiting for ever.
+#[test]
+fn what_is_no_file_is_refused() {
+    let scratch = tempfile::tempdir().unwrap();
+    let pipe = scratch.path().join("pipe");
+    mkfifoat(CWD, &pipe, Mode::RWXU).unwrap();
+    for path in [pipe.as_path(), scratch.path(), Path::new("/dev/zero")] {
+        let complaint = refused(&["info", path.to_str().unwrap()]);
+        assert!(complaint.contains("not a regular file"), "{complaint}");
+    }
 }

@@ -14,6 +14,8 @@ pub(crate) mod vector {
     pub(crate) const IPI: u8 = 0x50;
     /// Interrupts of the SynIC.
     pub(crate) const SYNIC: u8 = 0x51;
+    /// Events of the SynIC.
+    pub(crate) const EVENT: u8 = 0x53;
     /// Synthetic timers in direct mode.
     pub(crate) const TIMER: u8 = 0x52;
 }
@@ -42,6 +44,22 @@ impl Guest {
             && hypercall::identify(GUEST_OS_ID)
                 .and_then(|()| hypercall::enable())
                 .is_ok_and(|place| place.enable())
+    }
+
+    /// Has a processor do something, perhaps this one, and waits until it is done.
+    pub(crate) fn on(&self, processor: usize, work: fn()) {
+        if !self.have(processor, work) {
+            work();
+        }
+    }
+
+    /// Has all processors do something at once, and waits until it is done.
+    pub(crate) fn on_all(&self, work: fn()) {
+        (1..self.processors).for_each(|processor| processors::give(processor, work));
+        work();
+        while !(1..self.processors).all(processors::is_idle) {
+            cpu::pause();
+        }
     }
 
     /// Has another processor do something, and waits until it is done. Nothing is done if there is no such processor.

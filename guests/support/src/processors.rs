@@ -86,6 +86,7 @@ pub(crate) fn serve(index: usize) -> ! {
         let work = WORK[index].load(Ordering::Acquire);
         if work == 0 {
             cpu::let_interrupts_in();
+            cpu::pause();
             continue;
         }
         // SAFETY: only `give` stores here, and it stores functions.

@@ -35,9 +35,7 @@ fn environment(repository: &Path) -> Result<PathBuf, String> {
 /// Builds the command and gives its path.
 fn viridian(repository: &Path) -> Result<PathBuf, String> {
     output(cargo(repository).args(["build", "--quiet", "-p", "openviridian"]))?;
-    let target =
-        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| repository.join("target"), PathBuf::from);
-    Ok(target.join("debug/viridian"))
+    Ok(crate::machine::target(repository).join("debug/viridian"))
 }
 
 /// The folder of genuine files, if they are there.

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
+use std::io::Write;
 use std::process::Command;
 
 use super::*;
@@ -160,7 +161,9 @@ fn disassemble(table: &[u8]) -> Option<String> {
 fn acpica_reads_every_table() {
     let tables = tables(2, true);
     let Some(dsdt) = disassemble(tables.dsdt()) else {
-        println!("SKIPPED: iasl is not installed (Debian package acpica-tools)");
+        // Past the test harness, which keeps what passing tests print.
+        let why = "SKIPPED acpica_reads_every_table: iasl is not installed (Debian package acpica-tools)";
+        let _ = writeln!(std::io::stderr(), "{why}");
         return;
     };
     for expected in [

@@ -6,13 +6,22 @@ use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 
 use rustix::process::getpgrp;
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetpgrp, tcsetattr};
-use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP};
+use signal_hook::consts::{
+    SIGABRT, SIGALRM, SIGCONT, SIGHUP, SIGINT, SIGIO, SIGPROF, SIGQUIT, SIGTERM, SIGTSTP, SIGUSR2, SIGVTALRM,
+    SIGXCPU, SIGXFSZ,
+};
 use signal_hook::iterator::Signals;
 
 use super::{ConsoleError, host};
 
 /// The terminal that is in raw mode, for whoever must give it back: the guard, a panic, a signal.
 static TERMINAL: Mutex<Option<Saved>> = Mutex::new(None);
+
+/// Signals that end or stop a process, and that which lets it go on. SIGUSR1 is left to the program.
+const WATCHED: [i32; 14] = [
+    SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGABRT, SIGALRM, SIGVTALRM, SIGPROF, SIGUSR2, SIGIO, SIGXCPU, SIGXFSZ,
+    SIGTSTP, SIGCONT,
+];
 
 struct Saved {
     terminal: OwnedFd,
@@ -105,7 +114,7 @@ fn give_back_in_every_case() -> Result<(), ConsoleError> {
     let mut watched = SIGNALS.lock().unwrap_or_else(PoisonError::into_inner);
     if !*watched {
         let failed = |source| ConsoleError::Host { action: "watch for signals", source };
-        let signals = Signals::new([SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGCONT]).map_err(failed)?;
+        let signals = Signals::new(WATCHED).map_err(failed)?;
         std::thread::Builder::new()
             .name("console-signals".into())
             .spawn(move || watch(signals))

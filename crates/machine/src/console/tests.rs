@@ -215,7 +215,8 @@ fn signals_end_or_stop_the_process_with_the_terminal_restored() {
         std::thread::sleep(PATIENCE);
         return;
     }
-    for signal in [Signal::TERM, Signal::HUP, Signal::INT] {
+    type S = Signal;
+    for signal in [S::TERM, S::HUP, S::INT, S::QUIT, S::ABORT, S::ALARM, S::USR2, S::XCPU, S::PROF] {
         let (_user, program) = terminal();
         let mut child = std::process::Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "console::tests::signals_end_or_stop_the_process_with_the_terminal_restored"])

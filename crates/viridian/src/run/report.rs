@@ -6,6 +6,7 @@ use std::path::Path;
 use hypervisor::{CrashReport, Statistics, Vp};
 
 use super::ending::End;
+use crate::harmless::harmless;
 use crate::status::Status;
 
 /// Says how the run ended, where there is something to say, and gives the exit status. `expected` is the text that the
@@ -83,16 +84,6 @@ fn crash(report: &CrashReport) {
     }
 }
 
-/// A line of the guest's, in which nothing steers the terminal.
-fn harmless(line: &str) -> String {
-    let escape = |letter: char| {
-        // What cannot be printed has a longer escape than a backslash and itself.
-        let escaped = letter.escape_debug();
-        if escaped.len() > 2 || letter.is_control() { escaped.to_string() } else { letter.to_string() }
-    };
-    line.chars().map(escape).collect()
-}
-
 /// Prints what the guest did, over all VPs.
 pub(crate) fn statistics(vps: &[Vp], ticks: u64, frequency: u64) {
     let mut sum = Statistics::default();
@@ -101,15 +92,4 @@ pub(crate) fn statistics(vps: &[Vp], ticks: u64, frequency: u64) {
     }
     tell!("-- {} virtual processors, {:.3} s of guest time", vps.len(), ticks as f64 / frequency as f64);
     tell!("{}", sum.to_string().trim_end());
-}
-
-#[cfg(test)]
-mod tests {
-    use super::harmless;
-
-    #[test]
-    fn a_guest_cannot_steer_the_terminal() {
-        assert_eq!(harmless(r#"Comm: "sh" 'x' \ µ"#), r#"Comm: "sh" 'x' \ µ"#);
-        assert_eq!(harmless("\x1b[2J\t\u{202e}\u{7f}"), r"\u{1b}[2J\t\u{202e}\u{7f}");
-    }
 }

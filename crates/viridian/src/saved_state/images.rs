@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::options::{FileOptions, ViewOptions};
 use super::{hex, open_view, print, print_json, refused};
+use crate::harmless::harmless;
 use crate::refusal::Refusal;
 use crate::status::Status;
 
@@ -40,7 +41,7 @@ fn as_text(image: &Image) -> String {
     let mut line = format!("{base:#018x} {size:#010x} {timestamp:08x}");
     if let Some(symbols) = symbols {
         // Writing to a string cannot fail.
-        let _ = write!(line, " {} {}", symbols.pdb, identity(symbols));
+        let _ = write!(line, " {} {}", harmless(&symbols.pdb), identity(symbols));
     }
     line + "\n"
 }

@@ -9,6 +9,7 @@ use serde_json::{Map, json};
 
 use super::options::FileOptions;
 use super::{hex, open, print, print_json, refused, size_in_words};
+use crate::harmless::harmless;
 use crate::refusal::Refusal;
 use crate::status::Status;
 
@@ -76,7 +77,7 @@ fn as_text(saved: &SavedState) -> saved_state::Result<String> {
     line("container", container_name(saved.container()) + &log);
     line("version", dotted(saved.version()));
     if let Some(kind) = kind(saved)? {
-        line("type", kind);
+        line("type", harmless(&kind));
     }
     line("processors", format!("{} ({})", saved.vp_count(), saved.partition().vendor()));
     for vp in saved.partition().vp_indices() {
@@ -175,7 +176,7 @@ fn keys_as_text(container: &Container) -> saved_state::Result<String> {
             }
             Value::Unknown => format!(" ({}, {} bytes)", container.kind(key), container.size(key)),
         };
-        let _ = writeln!(text, "{path}{value}");
+        let _ = writeln!(text, "{}{value}", harmless(&path));
     }
     Ok(text)
 }

@@ -83,3 +83,12 @@ pub fn wait_a_moment() {
     }
     cpu::disable_interrupts();
 }
+
+/// Lets interrupts in that are already on their way to this processor.
+pub fn let_in() {
+    cpu::enable_interrupts();
+    for _ in 0..16 {
+        core::hint::spin_loop();
+    }
+    cpu::disable_interrupts();
+}

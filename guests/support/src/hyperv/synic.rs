@@ -43,10 +43,32 @@ pub fn set_sint(sint: u8, vector: u8, auto_eoi: bool) -> Result<(), Fault> {
     trap::wrmsr(msr::sint(sint), source.into_bits())
 }
 
+/// Sets an interrupt source to anything.
+pub fn set_source(sint: u8, source: Sint) -> Result<(), Fault> {
+    trap::wrmsr(msr::sint(sint), source.into_bits())
+}
+
 /// Masks an interrupt source.
 pub fn mask_sint(sint: u8) -> Result<(), Fault> {
     let source = Sint::from_bits(trap::rdmsr(msr::sint(sint))?);
     trap::wrmsr(msr::sint(sint), source.with_masked(true).into_bits())
+}
+
+/// What is in the slot of a source of a processor, which stays there.
+///
+/// # Panics
+/// If there cannot be such a processor.
+pub fn slot(processor: usize, sint: u8) -> Message {
+    MESSAGES[processor].read(usize::from(sint) * size_of::<Message>())
+}
+
+/// Puts something into the slot of a source of a processor, as its type, or frees it with [`MessageType::NONE`]. Nobody is told.
+///
+/// # Panics
+/// If there cannot be such a processor.
+pub fn set_slot(processor: usize, sint: u8, message_type: MessageType) {
+    let slot = usize::from(sint) * size_of::<Message>();
+    MESSAGES[processor].write(slot + offset_of!(MessageHeader, message_type), message_type);
 }
 
 /// Takes the message out of a source's slot, if there is one, and asks for the next one if more are waiting (TLFS 11.4).
@@ -69,8 +91,15 @@ pub fn take_message(sint: u8) -> Result<Option<Message>, Fault> {
 
 /// Clears an event flag of a source and tells whether it was set. Flags are 0 to 2047.
 pub fn take_event(sint: u8, flag: u16) -> bool {
-    let page =
-        EVENTS[segments::processor_index()].address() + u64::from(sint) * size_of::<EventFlags>() as u64;
+    take_event_of(segments::processor_index(), sint, flag)
+}
+
+/// The same for any processor.
+///
+/// # Panics
+/// If there cannot be such a processor.
+pub fn take_event_of(processor: usize, sint: u8, flag: u16) -> bool {
+    let page = EVENTS[processor].address() + u64::from(sint) * size_of::<EventFlags>() as u64;
     let was_set: u8;
     // SAFETY: the page is this program's and no reference to it exists; the hypervisor sets flags at the same time, hence LOCK.
     unsafe {

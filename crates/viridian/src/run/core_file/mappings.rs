@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What the page tables of a processor map: runs of guest-virtual addresses that lead to runs of memory.
 
+use std::cmp::Reverse;
 use std::collections::HashSet;
 use std::ops::Range;
 
@@ -19,6 +20,9 @@ pub(super) struct Mapping {
     pub(super) bytes: u64,
 }
 
+/// The most runs that are remembered at once, 24 MiB of them: a hostile guest's tables may have hundreds of millions. Of more, the longest.
+const MOST_REMEMBERED: usize = 1 << 20;
+
 /// Collects the mappings of one or more processors.
 pub(super) struct Collector<'a> {
     space: &'a Space,
@@ -26,6 +30,8 @@ pub(super) struct Collector<'a> {
     /// nothing), for ever (a table that maps itself), or be the part that all processors share.
     seen: HashSet<u64>,
     runs: Vec<Mapping>,
+    /// [`MOST_REMEMBERED`].
+    most: usize,
 }
 
 const PRESENT: u64 = 1 << 0;
@@ -34,10 +40,10 @@ const ADDRESS: u64 = 0x000F_FFFF_FFFF_F000;
 
 impl<'a> Collector<'a> {
     pub(super) fn new(space: &'a Space) -> Self {
-        Self { space, seen: HashSet::new(), runs: Vec::new() }
+        Self { space, seen: HashSet::new(), runs: Vec::new(), most: MOST_REMEMBERED }
     }
 
-    /// Every run that was found.
+    /// The runs that were found, in any order.
     pub(super) fn finish(self) -> Vec<Mapping> {
         self.runs
     }
@@ -68,8 +74,19 @@ impl<'a> Collector<'a> {
             Some(run) if run.gva.wrapping_add(run.bytes) == gva && run.gpa + run.bytes == gpa => {
                 run.bytes += bytes;
             }
-            _ => self.runs.push(Mapping { gva, gpa, bytes }),
+            _ => {
+                if self.runs.len() == self.most {
+                    self.forget();
+                }
+                self.runs.push(Mapping { gva, gpa, bytes });
+            }
         }
+    }
+
+    /// Forgets the shorter half. None of those that are kept is still growing.
+    fn forget(&mut self) {
+        self.runs.sort_by_key(|run| Reverse(run.bytes));
+        self.runs.truncate(self.most / 2);
     }
 
     /// Asks for each page of 4 GiB.
@@ -186,6 +203,31 @@ mod tests {
             let found = paging.walk(&mut Tables(&space), run.gva, Access::debugger()).unwrap();
             assert_eq!(found.gpa, run.gpa);
         }
+    }
+
+    #[test]
+    fn of_too_many_runs_the_longest_are_kept() {
+        let space = Space::new(40);
+        let mut collector = Collector { most: 8, ..Collector::new(&space) };
+        // Run n begins at n MiB, leads to its double, and is one page long, but every 50th is three pages.
+        for number in 0..200_u64 {
+            for page in 0..if number % 50 == 7 { 3 } else { 1 } {
+                collector.push(
+                    (number << 20) + page * PAGE_SIZE,
+                    (number << 21) + page * PAGE_SIZE,
+                    PAGE_SIZE,
+                );
+            }
+            assert!(collector.runs.len() <= 8);
+        }
+        let mut long: Vec<_> = collector
+            .finish()
+            .into_iter()
+            .filter(|run| run.bytes > PAGE_SIZE)
+            .map(|run| run.gva >> 20)
+            .collect();
+        long.sort_unstable();
+        assert_eq!(long, [7, 57, 107, 157]);
     }
 
     #[test]

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Inter-partition communication (TLFS 11): the SynIC's registers.
+//! Inter-partition communication (TLFS 11): the SynIC's registers, its sources, and messages and events that processors send each other.
+
+mod connections;
+mod sources;
 
 use crate::lab::{Guest, read_faults, write_faults};
 use support::{check, skip, trap};
@@ -27,6 +30,8 @@ pub(crate) fn check(guest: &Guest) {
     check!("B11.047", trap::rdmsr(msr::EOM) == Ok(0), "EOM reads zero");
     check!("B11.039", takes_any_place(msr::SIEFP), "SIEFP may lie beyond memory");
     check!("B11.040", takes_any_place(msr::SIMP), "SIMP may lie beyond memory");
+    sources::check(guest);
+    connections::check(guest);
 }
 
 /// True if a page can be placed where there is nothing, and be taken away again.

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Timers (TLFS 12).
 
+mod clock;
+mod delivery;
+
 use crate::lab::{Guest, vector, write_faults};
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use support::hyperv::timer::Timer;
@@ -18,8 +21,10 @@ pub(crate) fn check(guest: &Guest) {
     check!("B12.014", write_faults(msr::TIME_REF_COUNT, 0), "the reference counter cannot be written");
     order(guest);
     page(guest);
+    clock::check(guest);
     configuration(guest);
     direct(guest);
+    delivery::check(guest);
 }
 
 static TURN: AtomicBool = AtomicBool::new(false);
