@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The programs to embed.
-const PROGRAMS: [&str; 4] = ["tour", "interactive", "processor", "conformance"];
+const PROGRAMS: [&str; 5] = ["tour", "interactive", "processor", "conformance", "privileges"];
 
 /// What the guests are built from besides `guests/` itself.
 const NUMBERS: &str = "crates/tlfs";
@@ -20,8 +20,16 @@ fn main() {
         .canonicalize()
         .expect("the repository's root");
     let guests = root.join("guests");
-    for watched in ["support", "tour", "interactive", "processor", "conformance", "Cargo.toml", "Cargo.lock"]
-    {
+    for watched in [
+        "support",
+        "tour",
+        "interactive",
+        "processor",
+        "conformance",
+        "privileges",
+        "Cargo.toml",
+        "Cargo.lock",
+    ] {
         println!("cargo:rerun-if-changed={}", guests.join(watched).display());
     }
     for watched in [NUMBERS, "Cargo.toml"] {

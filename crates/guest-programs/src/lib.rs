@@ -28,6 +28,9 @@ pub const PROCESSOR: &[u8] = include_bytes!(env!("GUEST_PROGRAM_PROCESSOR"));
 /// Checks of the interface, chapter by chapter of the specification; each names the behaviours that it shows.
 pub const CONFORMANCE: &[u8] = include_bytes!(env!("GUEST_PROGRAM_CONFORMANCE"));
 
+/// Tries every synthetic MSR and hypercall, and tells what came of it.
+pub const PRIVILEGES: &[u8] = include_bytes!(env!("GUEST_PROGRAM_PRIVILEGES"));
+
 /// All of them.
 pub const ALL: &[GuestProgram] = &[
     GuestProgram {
@@ -45,6 +48,11 @@ pub const ALL: &[GuestProgram] = &[
         name: "conformance",
         purpose: "checks of the Hyper-V interface, chapter by chapter of the specification",
         image: CONFORMANCE,
+    },
+    GuestProgram {
+        name: "privileges",
+        purpose: "tries every synthetic MSR and hypercall, and tells what came of it",
+        image: PRIVILEGES,
     },
 ];
 

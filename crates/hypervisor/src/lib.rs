@@ -16,6 +16,9 @@ mod crash;
 mod enlightenment;
 mod eoi_assist;
 mod flush;
+#[cfg(any(test, feature = "fuzz"))]
+#[doc(hidden)]
+pub mod fuzz;
 mod hypercall_page;
 pub mod local_apic;
 mod msr;
@@ -44,5 +47,5 @@ pub use partition::{CreateError, InterruptController, MAX_VPS, MsrHandler, Parti
 pub use port::{GuestTarget, MonitorPort, MonitorTrigger, Port, PortError, PortHandler, PortKind, PortOwner};
 pub use reference_time::ReferenceTime;
 pub use synic::SintIndex;
-pub use trace::{ExitKind, Statistics, TraceEvent};
-pub use vp::{Vp, VpExit, VpShared, Waker};
+pub use trace::{CallCount, ExitKind, MsrCount, PhaseStatistics, Statistics, TraceEvent, TraceSink, Tracing};
+pub use vp::{StatisticsReply, Vp, VpExit, VpShared, Waker};

@@ -24,6 +24,7 @@ use crate::reference_time::ReferenceTime;
 use crate::reference_tsc_page::ReferenceTscPage;
 use crate::suspension::Suspension;
 use crate::synic::{SintIndex, Synic};
+use crate::trace::{Phases, Tracing};
 use crate::vp::state::{RunState, VTL_COUNT, VpState, VtlState};
 use crate::vp::{Vp, VpOverlays, VpShared};
 use x86::apic::DeliveryMode;
@@ -42,8 +43,8 @@ pub struct PartitionConfig {
     pub x2apic: bool,
     /// Input clock of the local APICs' timers, in Hz.
     pub apic_frequency: u64,
-    /// Whether VPs count what happens ([`crate::Statistics`]).
-    pub statistics: bool,
+    /// What is done with what happens on VPs.
+    pub tracing: Tracing,
     /// A host program's own MSRs.
     pub msr_handler: Option<Arc<dyn MsrHandler>>,
 }
@@ -56,7 +57,7 @@ impl Default for PartitionConfig {
             x2apic: true,
             // What Hyper-V's virtual machines have.
             apic_frequency: 200_000_000,
-            statistics: false,
+            tracing: Tracing::default(),
             msr_handler: None,
         }
     }
@@ -113,6 +114,7 @@ pub struct Partition {
     pub(crate) crash: CrashRegisters,
     ports: Ports,
     monitors: Monitors,
+    pub(crate) phases: Phases,
     suspension: Suspension,
     /// The object whose pages are the partition's overlay pages.
     overlay_pages: ObjectId,
@@ -201,6 +203,7 @@ impl Partition {
             crash: CrashRegisters::default(),
             ports: Ports::default(),
             monitors: Monitors::new(),
+            phases: Phases::default(),
             suspension: Suspension::default(),
             overlay_pages: object.id(),
             apic_frequency: config.apic_frequency,
@@ -208,7 +211,7 @@ impl Partition {
             interrupt_controller: OnceLock::new(),
         });
         let vps = owned.into_iter().zip(0..).map(|((engine_vp, overlays), index)| {
-            Vp::new(Arc::clone(&partition), index, engine_vp, overlays, config.statistics)
+            Vp::new(Arc::clone(&partition), index, engine_vp, overlays, &config.tracing)
         });
         let vps = vps.collect();
         Ok((partition, vps))
@@ -251,6 +254,12 @@ impl Partition {
     #[must_use]
     pub fn apic_frequency(&self) -> u64 {
         self.apic_frequency
+    }
+
+    /// From now on counts belong to this phase, numbered by whoever counts; the first is 0, and a phase may come again. What is under
+    /// way on a VP counts to the phase in which it is done.
+    pub fn begin_phase(&self, phase: usize) {
+        self.phases.begin(phase, self.vps.iter().map(|vp| vp.state().vtl(Vtl::VTL0).counts()));
     }
 
     pub(crate) fn ports(&self) -> &Ports {

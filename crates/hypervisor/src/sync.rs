@@ -4,7 +4,7 @@
 //! The order of locks in this room, outermost first. A thread that holds one may take only those after it:
 //!
 //! 1. whatever a host program or the machine holds when it calls in;
-//! 2. a partition's synthetic state (`PartitionState`);
+//! 2. a partition's synthetic state (`PartitionState`), or what its phases have counted;
 //! 3. the number of suspended VPs;
 //! 4. the tables of ports and connections, for reading;
 //! 5. one VP's shared state (`VpState`), never two VPs' at once;

@@ -266,6 +266,19 @@ impl Synic {
         page.write_u32(slot, message.message_type.0);
     }
 
+    /// Panics if the queues contradict their number or themselves. Gives the timers of which a message waits, as bits.
+    #[cfg(any(test, feature = "fuzz"))]
+    pub(crate) fn check(&self) -> u8 {
+        assert_eq!(self.queued, self.queues.iter().map(VecDeque::len).sum(), "messages that wait");
+        self.queues.iter().flatten().fold(0, |timers, queued| match queued.buffer {
+            Buffer::Port(_) => timers,
+            Buffer::Timer(timer) => {
+                assert!(timers >> timer & 1 == 0, "two messages in the one buffer of timer {timer}");
+                timers | 1 << timer
+            }
+        })
+    }
+
     /// Takes the messages that are in these buffers out of a source's queue. A message that is in the slot stays there.
     pub(crate) fn discard(&mut self, index: SintIndex, buffers: &Arc<Buffers>) {
         let queue = &mut self.queues[index.index()];

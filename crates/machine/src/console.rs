@@ -43,6 +43,8 @@ pub enum ConsoleEvent {
     EndOfInput,
     /// The user pressed the escape key and x.
     Quit,
+    /// The user pressed the escape key and p.
+    Report,
     /// Nobody reads the output any more: it is lost from now on.
     OutputClosed,
 }

@@ -24,6 +24,7 @@ use caller::{CallMemory, CallRegisters};
 impl Vp {
     /// VMCALL or VMMCALL.
     pub(crate) fn hypercall(&mut self) -> Option<VpExit> {
+        let began = self.host_time();
         let partition = &*self.partition;
         let offer = partition.offer();
         if !offer.is_present() || !partition.vtl(self.active_vtl).hypercall_page.is_enabled() {
@@ -69,7 +70,8 @@ impl Vp {
                 return None;
             }
         };
-        self.trace(TraceEvent::Hypercall(control.call_code(), result.status()));
+        let cost = self.host_time().saturating_sub(began);
+        self.trace(TraceEvent::Hypercall { code: control.call_code(), status: result.status(), cost });
         spin_wait.then_some(VpExit::SpinWait)
     }
 }

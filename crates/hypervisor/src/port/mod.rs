@@ -171,6 +171,12 @@ impl Port {
         HvStatus::INVALID_SYNIC_STATE
     }
 
+    /// Message buffers that hold a message.
+    #[cfg(any(test, feature = "fuzz"))]
+    pub(crate) fn buffers_in_use(&self) -> u32 {
+        self.buffers.0.load(Ordering::Acquire)
+    }
+
     /// From now on nothing is received, and what is queued and not delivered is gone (TLFS 11.3.6).
     fn delete(&self) {
         self.deleted.store(true, Ordering::Release);

@@ -12,6 +12,7 @@ mod survival;
 mod suspension;
 mod synic;
 mod timers;
+mod tracing;
 
 use std::sync::Arc;
 
@@ -25,7 +26,7 @@ use tlfs::hypercall::{CallCode, InputValue, ResultValue};
 use tlfs::msr;
 use tlfs::vsm::Vtl;
 
-use crate::{Enlightenments, Partition, PartitionConfig, SintIndex, Vp, VpExit};
+use crate::{Enlightenments, Partition, PartitionConfig, SintIndex, Tracing, Vp, VpExit};
 
 /// Ticks of the clock in a second: a number that 100 ns divide, and of which the scale of the reference TSC page is exact.
 pub(crate) const FREQUENCY: u64 = 10_000_000 * TICKS;
@@ -52,7 +53,12 @@ impl Lab {
     }
 
     pub(crate) fn with(vp_count: u32, enlightenments: Enlightenments) -> Self {
-        Self::configured(PartitionConfig { vp_count, enlightenments, statistics: true, ..Default::default() })
+        Self::configured(PartitionConfig {
+            vp_count,
+            enlightenments,
+            tracing: Tracing::counting(),
+            ..Default::default()
+        })
     }
 
     pub(crate) fn configured(config: PartitionConfig) -> Self {

@@ -61,6 +61,10 @@ impl Vp {
         if self.shared().take_stop() {
             return Readiness::Leave(VpExit::Stopped);
         }
+        if let Some(asker) = self.shared().take_asker() {
+            // Who has gone need not know.
+            let _ = asker.send((self.index, self.statistics_by_phase()));
+        }
         let now = self.partition.clock().now();
         if self.until.is_some_and(|until| now >= until) {
             return Readiness::Leave(VpExit::Deadline);

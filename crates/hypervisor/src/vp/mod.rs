@@ -20,11 +20,11 @@ use tlfs::vsm::Vtl;
 use crate::msr::processor::ProcessorMsrs;
 use crate::overlay::Overlay;
 use crate::partition::Partition;
-use crate::trace::{Statistics, TraceEvent};
+use crate::trace::{PhaseStatistics, Statistics, TraceEvent, Tracer, Tracing};
 use state::{RunState, VTL_COUNT};
 
 pub use exit::VpExit;
-pub use shared::{VpShared, Waker};
+pub use shared::{StatisticsReply, VpShared, Waker};
 
 /// Where the overlay pages of one VTL of a VP lie.
 #[derive(Debug)]
@@ -53,7 +53,7 @@ pub struct Vp {
     until: Option<u64>,
     /// What holds while nobody wants attention.
     limits: RunLimits,
-    statistics: Option<Box<Statistics>>,
+    tracer: Option<Box<Tracer>>,
 }
 
 impl Vp {
@@ -62,7 +62,7 @@ impl Vp {
         index: u32,
         engine: Box<dyn EngineVp>,
         overlays: [VpOverlays; VTL_COUNT],
-        statistics: bool,
+        tracing: &Tracing,
     ) -> Self {
         let apic_page = partition.vp(index).state().vtl(Vtl::VTL0).apic.page();
         Self {
@@ -78,7 +78,7 @@ impl Vp {
             look: true,
             until: None,
             limits: RunLimits::default(),
-            statistics: statistics.then(Box::default),
+            tracer: Tracer::new(tracing),
         }
     }
 
@@ -118,13 +118,19 @@ impl Vp {
     /// What has happened on this VP, if the partition was made to count.
     #[must_use]
     pub fn statistics(&self) -> Option<Statistics> {
-        let mut statistics = Statistics::clone(self.statistics.as_deref()?);
-        statistics.instructions = self.engine.instructions();
-        let mut state = self.shared().state();
-        let vtl = state.vtl(Vtl::VTL0);
-        statistics.eoi_assists = vtl.eoi_assist.used();
-        statistics.synic = vtl.synic.counts();
-        Some(statistics)
+        let parts = self.statistics_by_phase();
+        let mut sum = Statistics::default();
+        parts.iter().for_each(|part| sum.add(&part.statistics));
+        (!parts.is_empty()).then_some(sum)
+    }
+
+    /// The same, in parts: one for each phase ([`Partition::begin_phase`]) and VTL. Nothing if the partition was not made to count.
+    #[must_use]
+    pub fn statistics_by_phase(&self) -> Vec<PhaseStatistics> {
+        let instructions = self.engine.instructions();
+        let Some(tracer) = &self.tracer else { return Vec::new() };
+        let counts = self.partition.vp(self.index).state().vtl(Vtl::VTL0).counts();
+        tracer.statistics(instructions, &self.partition.phases.of(self.index as usize, counts))
     }
 
     /// Takes the VP back to what it is at creation, registers included. For a system reset, when no VP runs.
@@ -166,8 +172,21 @@ impl Vp {
     /// The trace point.
     #[inline]
     pub(crate) fn trace(&mut self, event: TraceEvent) {
-        if let Some(statistics) = &mut self.statistics {
-            statistics.count(event);
+        if let Some(tracer) = &mut self.tracer {
+            let phase = self.partition.phases.current();
+            if phase != tracer.phase() {
+                tracer.begin_phase(phase, self.engine.instructions());
+            }
+            tracer.count(self.active_vtl, event);
+            if let Some(sink) = tracer.sink() {
+                sink.record(self.partition.clock().now(), self.index, self.active_vtl, event);
+            }
         }
+    }
+
+    /// The host's time, for what calls cost; 0 if nobody wants to know.
+    #[inline]
+    pub(crate) fn host_time(&self) -> u64 {
+        self.tracer.as_ref().map_or(0, |tracer| tracer.host_time())
     }
 }

@@ -97,6 +97,7 @@ impl Vp {
             }
             ExitReason::Cpuid { leaf, subleaf } => {
                 self.trace(TraceEvent::Exit(ExitKind::Cpuid));
+                self.trace(TraceEvent::Cpuid(leaf));
                 self.cpuid(leaf, subleaf);
                 None
             }

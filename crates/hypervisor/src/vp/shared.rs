@@ -2,16 +2,21 @@
 //! The part of a VP that everyone may reach: its shared state, its mailbox, and the way to get its attention.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use engine::Kick;
 
 use super::state::VpState;
 use crate::sync::lock;
+use crate::trace::PhaseStatistics;
 
 /// Called to wake a thread that sleeps because [`super::VpExit::Idle`] told it to. It must not block. Waking a thread that does not
 /// sleep must make its next sleep end at once, as [`std::thread::Thread::unpark`] does.
 pub type Waker = Box<dyn Fn() + Send + Sync>;
+
+/// Takes a VP's index and what it has counted.
+pub type StatisticsReply = Sender<(u32, Vec<PhaseStatistics>)>;
 
 /// Where the holder of the run token is.
 #[repr(u8)]
@@ -38,6 +43,9 @@ pub struct VpShared {
     place: AtomicU8,
     /// The host wants the current or next run to end.
     stop: AtomicBool,
+    /// Somebody wants to know what the VP has counted.
+    asked: AtomicBool,
+    asker: Mutex<Option<StatisticsReply>>,
     waker: Mutex<Option<Waker>>,
 }
 
@@ -51,6 +59,8 @@ impl VpShared {
             attention: AtomicBool::new(true),
             place: AtomicU8::new(Place::Out as u8),
             stop: AtomicBool::new(false),
+            asked: AtomicBool::new(false),
+            asker: Mutex::new(None),
             waker: Mutex::new(None),
         }
     }
@@ -80,6 +90,20 @@ impl VpShared {
 
     pub(crate) fn take_stop(&self) -> bool {
         self.stop.load(Ordering::Relaxed) && self.stop.swap(false, Ordering::SeqCst)
+    }
+
+    /// Has the VP tell `reply` its index and what it has counted ([`super::Vp::statistics_by_phase`]), as soon as somebody runs it. Of two
+    /// that ask at once, the first may get no answer.
+    pub fn ask_for_statistics(&self, reply: StatisticsReply) {
+        *lock(&self.asker) = Some(reply);
+        self.asked.store(true, Ordering::SeqCst);
+        self.notify();
+    }
+
+    /// Who wants to know what the VP has counted.
+    pub(crate) fn take_asker(&self) -> Option<StatisticsReply> {
+        let asked = self.asked.load(Ordering::Relaxed) && self.asked.swap(false, Ordering::SeqCst);
+        if asked { lock(&self.asker).take() } else { None }
     }
 
     /// The shared state. Whoever changes something that the VP has to look at calls [`VpShared::notify`] after unlocking.

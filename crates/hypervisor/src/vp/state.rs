@@ -17,6 +17,7 @@ use crate::local_apic::{
 use crate::reference_time::ReferenceTime;
 use crate::synic::{Buffer, Delivered, InvalidSynicState, Message, SintIndex, SintInterrupt, Synic};
 use crate::synthetic_timer::SyntheticTimer;
+use crate::trace::SharedCounts;
 use crate::unhalted_timer::{Raises, UnhaltedTimer};
 use crate::virtual_interrupt::Assertions;
 
@@ -228,6 +229,11 @@ impl VtlState {
         accepted
     }
 
+    /// What has been counted here since creation.
+    pub(crate) fn counts(&self) -> SharedCounts {
+        SharedCounts { synic: self.synic.counts(), eoi_assists: self.eoi_assist.used() }
+    }
+
     /// Brings the local APIC up to date with what the guest did to the EOI assist bit, and takes the assist back if something now waits for
     /// the EOI (TLFS 10.3.5).
     pub(crate) fn settle_eoi_assist(&mut self) {
@@ -410,5 +416,17 @@ impl VtlState {
     /// The clock tick at which [`VtlState::advance`] next has something to do.
     pub(crate) fn deadline(&self, tsc_offset: u64) -> Option<u64> {
         [self.apic.deadline(tsc_offset), self.timers_due, self.retry_due].into_iter().flatten().min()
+    }
+
+    /// Panics if what is kept here contradicts itself.
+    #[cfg(any(test, feature = "fuzz"))]
+    pub(crate) fn check(&mut self) {
+        self.settle_eoi_assist();
+        assert!(!self.eoi_assist.is_armed() || self.apic.serving().is_some(), "an assist for no interrupt");
+        for timer in &self.timers {
+            assert!(timer.due().is_none() || timer.count() != 0, "{timer:?} has no time");
+        }
+        let waiting = self.synic.check();
+        assert_eq!(waiting, self.timer_messages, "timers whose messages wait");
     }
 }

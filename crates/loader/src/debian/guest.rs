@@ -12,6 +12,9 @@ const START: &str = include_str!("start.sh");
 /// Names that script to busybox's init.
 const INITTAB: &str = include_str!("inittab");
 
+/// What the guest prints when its shell is there, and nobody has typed anything yet ([`Mode::Shell`]).
+pub const SHELL_IS_UP: &str = "Leave the shell (exit or Ctrl-D) to switch the power off.";
+
 /// What the guest does once it is up. In every mode it then switches its power off.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Mode {

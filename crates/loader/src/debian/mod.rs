@@ -21,7 +21,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 pub use error::FetchError;
-pub use guest::{Mode, initramfs};
+pub use guest::{Mode, SHELL_IS_UP, initramfs};
 pub use package::PackageError;
 pub use progress::{Progress, Silent, Terminal};
 

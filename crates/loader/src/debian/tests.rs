@@ -36,6 +36,7 @@ fn the_guest_is_told_what_to_load_and_to_do() -> Result<(), Box<dyn std::error::
     let commands = text(Mode::Commands("echo hello\n".to_owned()))?;
     assert!(commands.contains("echo hello\n") && !summary.contains("etc/viridian/commands\0"));
     assert!(text(Mode::Shell)? != summary);
+    assert!(summary.contains(SHELL_IS_UP), "the script prints what marks the end of booting");
 
     fs::remove_file(&kernel.busybox)?;
     let error = initramfs(&kernel, &Mode::Shell).err().map(|error| error.to_string()).unwrap_or_default();

@@ -14,6 +14,7 @@ use crate::SerialInput;
 /// Ctrl-], as a terminal sends it.
 const ESCAPE: u8 = 0x1D;
 const QUIT: u8 = b'x';
+const REPORT: u8 = b'p';
 
 /// Bytes that wait for the guest at most.
 const QUEUE_SIZE: usize = 4096;
@@ -80,18 +81,21 @@ pub(super) struct EscapeFilter {
 }
 
 impl EscapeFilter {
-    /// Appends to `passed` what goes to the guest; `true` if the user wants to leave, and the rest is not looked at.
-    pub(super) fn filter(&mut self, typed: &[u8], passed: &mut Vec<u8>) -> bool {
+    /// Appends to `passed` what goes to the guest, and gives what the user wants of the host: the last of it, and after [`ConsoleEvent::Quit`]
+    /// the rest is not looked at.
+    pub(super) fn filter(&mut self, typed: &[u8], passed: &mut Vec<u8>) -> Option<ConsoleEvent> {
+        let mut wanted = None;
         for &byte in typed {
             match (std::mem::take(&mut self.pressed), byte) {
                 (false, ESCAPE) => self.pressed = true,
                 (false, byte) => passed.push(byte),
-                (true, QUIT) => return true,
+                (true, QUIT) => return Some(ConsoleEvent::Quit),
+                (true, REPORT) => wanted = Some(ConsoleEvent::Report),
                 (true, ESCAPE) => passed.push(ESCAPE),
                 (true, byte) => passed.extend([ESCAPE, byte]),
             }
         }
-        false
+        wanted
     }
 }
 
@@ -143,19 +147,21 @@ impl Reader {
                 return self.end_of_input();
             }
             let mut passed = Vec::with_capacity(read.len());
-            let quit = match &mut self.escape {
+            let wanted = match &mut self.escape {
                 Some(escape) => escape.filter(read, &mut passed),
                 None => {
                     passed.extend_from_slice(read);
-                    false
+                    None
                 }
             };
             self.at_line_start = passed.last().map_or(self.at_line_start, |&last| last == b'\n');
             if !self.pass(&passed) {
                 return;
             }
-            if quit {
-                self.listener.notify(ConsoleEvent::Quit);
+            if let Some(event) = wanted {
+                self.listener.notify(event);
+            }
+            if wanted == Some(ConsoleEvent::Quit) {
                 return;
             }
         }

@@ -123,14 +123,16 @@ fn output_is_written_and_its_loss_is_reported_once() {
 fn the_escape_key_leaves_only_with_x() {
     let filter = |typed: &[&[u8]]| {
         let (mut filter, mut passed) = (EscapeFilter::default(), Vec::new());
-        let quit = typed.iter().any(|typed| filter.filter(typed, &mut passed));
-        (passed, quit)
+        let wanted = typed.iter().find_map(|typed| filter.filter(typed, &mut passed));
+        (passed, wanted)
     };
-    assert_eq!(filter(&[b"ls\r\x03"]), (b"ls\r\x03".to_vec(), false));
-    assert_eq!(filter(&[b"a\x1dxb"]), (b"a".to_vec(), true));
-    assert_eq!(filter(&[b"a\x1d", b"x"]), (b"a".to_vec(), true), "the keys come one by one");
-    assert_eq!(filter(&[b"\x1d\x1dx"]), (b"\x1dx".to_vec(), false));
-    assert_eq!(filter(&[b"\x1dq"]), (b"\x1dq".to_vec(), false));
+    let quit = Some(ConsoleEvent::Quit);
+    assert_eq!(filter(&[b"ls\r\x03"]), (b"ls\r\x03".to_vec(), None));
+    assert_eq!(filter(&[b"a\x1dxb"]), (b"a".to_vec(), quit));
+    assert_eq!(filter(&[b"a\x1d", b"x"]), (b"a".to_vec(), quit), "the keys come one by one");
+    assert_eq!(filter(&[b"\x1d\x1dx"]), (b"\x1dx".to_vec(), None));
+    assert_eq!(filter(&[b"\x1dq"]), (b"\x1dq".to_vec(), None));
+    assert_eq!(filter(&[b"a\x1dpb"]), (b"ab".to_vec(), Some(ConsoleEvent::Report)), "the guest goes on");
 }
 
 /// A terminal: its user's end, and the end that programs have.

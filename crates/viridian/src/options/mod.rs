@@ -2,6 +2,7 @@
 //! The command line.
 
 mod enlightenments;
+mod profile;
 mod size;
 mod verdict;
 
@@ -12,6 +13,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::saved_state::SavedStateCommand;
 use enlightenments::enlightenments;
 use hypervisor::Enlightenments;
+pub(crate) use profile::{Phase, ProfileOptions};
 use size::memory_size;
 use verdict::VerdictOptions;
 
@@ -114,9 +116,8 @@ pub(crate) struct RunOptions {
     #[arg(long, value_name = "LIST", default_value = "all", value_parser = enlightenments, allow_hyphen_values = true)]
     pub(crate) hv: Enlightenments,
 
-    /// Print what the guest did at the end: exits, hypercalls, MSR accesses, interrupts, messages.
-    #[arg(long)]
-    pub(crate) stats: bool,
+    #[command(flatten)]
+    pub(crate) profile: ProfileOptions,
 
     #[command(flatten)]
     pub(crate) verdict: VerdictOptions,
@@ -195,6 +196,8 @@ mod tests {
             &["run", "--cpu", "host", "--cpu-vendor", "intel"],
             &["run", "--kernel", "vmlinuz", "--root", "root", "--expect", "-- ok --", "--timeout", "90"],
             &["run", "debian", "--core", "core", "--timeout", "1.5m", "--reboot"],
+            &["run", "debian", "--profile"],
+            &["run", "--profile", "p.json", "--phase", "a=x", "--phase", "b=y", "--trace", "t"],
             &["tour", "--write", "tour.elf"],
             &["saved-state", "info", "x.vmrs", "--keys", "--json"],
             &["saved-state", "registers", "x.vmrs", "--vp", "3", "--vtl", "1"],
@@ -229,6 +232,9 @@ mod tests {
             (&["run", "--expect", ""], "--expect"),
             (&["run", "--interactive", "--multiboot", "x"], "--multiboot"),
             (&["run", "debian", "--interactive"], "--interactive"),
+            (&["run", "--profile", "debian"], "run debian --profile"),
+            (&["run", "--phase", "a=x"], "--profile"),
+            (&["run", "--profile", "--phase", "a"], "NAME=TEXT"),
             (&["walk"], "walk"),
             (&["saved-state", "memory", "x.vmrs"], "--output"),
             (&["saved-state", "translate", "x.vmrs", "12zz"], "12zz"),

@@ -1,32 +1,28 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! `--expect`: the console's output, watched for a text that ends the run.
-
-use std::sync::Arc;
+//! The console's output, watched for a text: `--expect` ends the run at it, `--phase` starts a phase.
 
 use machine::SerialOutput;
 
-use super::ending::{End, Ending};
-
-/// `output`, ending the run once `text` has gone through it.
+/// `output`, calling `found` whenever `text` has gone through it.
 pub(crate) fn watch(
     output: Box<dyn SerialOutput>,
     text: &str,
-    ending: &Arc<Ending>,
+    found: impl FnMut() + Send + 'static,
 ) -> Box<dyn SerialOutput> {
-    Box::new(Watched { output, search: Search::new(text), ending: Arc::clone(ending) })
+    Box::new(Watched { output, search: Search::new(text), found })
 }
 
-struct Watched {
+struct Watched<F> {
     output: Box<dyn SerialOutput>,
     search: Search,
-    ending: Arc<Ending>,
+    found: F,
 }
 
-impl SerialOutput for Watched {
+impl<F: FnMut() + Send> SerialOutput for Watched<F> {
     fn write(&mut self, bytes: &[u8]) {
         self.output.write(bytes);
         if self.search.feed(bytes) {
-            self.ending.end(End::Expected);
+            (self.found)();
         }
     }
 }
@@ -60,15 +56,17 @@ impl Search {
         }
     }
 
-    /// Takes the next bytes; true once the text has come.
+    /// Takes the next bytes; true if the text has come with them. Then it is looked for anew.
     fn feed(&mut self, bytes: &[u8]) -> bool {
+        let mut found = false;
         for &byte in bytes {
-            if self.matched == self.text.len() {
-                break;
-            }
             self.step(byte);
+            if self.matched == self.text.len() {
+                found = true;
+                self.matched = 0;
+            }
         }
-        self.matched == self.text.len()
+        found
     }
 }
 
@@ -83,8 +81,10 @@ mod tests {
             for text in ["a", "aab", "aaab", "tests passed", "ababac", "login:", "b"] {
                 for piece in 1..4 {
                     let mut search = Search::new(text);
-                    let found = stream.as_bytes().chunks(piece).fold(false, |_, bytes| search.feed(bytes))
-                        && !stream.is_empty();
+                    let found = stream
+                        .as_bytes()
+                        .chunks(piece)
+                        .fold(false, |found, bytes| found | search.feed(bytes));
                     assert_eq!(found, stream.contains(text), "{text:?} in {stream:?}, {piece} at a time");
                 }
             }

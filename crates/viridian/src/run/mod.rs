@@ -6,10 +6,12 @@ mod crowd;
 mod ending;
 mod expect;
 mod guest;
+mod profile;
 mod rebooting;
 mod report;
 mod request;
 mod thread;
+mod trace_file;
 mod wiring;
 
 use std::sync::{Arc, Weak};
@@ -19,7 +21,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use engine::{Engine, Segment, SegmentName, TableRegister};
 use engine_soft::SoftEngine;
 use engine_soft::model::{Model, ModelName, Vendor};
-use hypervisor::{Enlightenment, Partition, PartitionConfig, Vp};
+use hypervisor::{Enlightenment, Partition, PartitionConfig, TraceSink, Tracing, Vp};
 use loader::{EntryState, Image, MemoryMap, MemoryRange, RangeKind, SegmentRegister};
 use machine::acpi::{AcpiConfig, AcpiTables};
 use machine::console::{Console, ConsoleEvent};
@@ -29,15 +31,17 @@ use machine::{Pc, PcConfig};
 use memory::{MemoryObject, Rights, Space, ViewId};
 use vmbus::VmbusHost;
 
-use crate::options::{CpuModel, CpuVendor, EngineName, RunOptions};
+use crate::options::{CpuModel, CpuVendor, EngineName, ProfileOptions, RunOptions};
 use crate::refusal::Refusal;
 use crate::status::Status;
 use core_file::CoreFile;
 use crowd::Crowd;
 use ending::{End, Ending};
 use guest::Guest;
+use profile::Profile;
 use rebooting::Resettable;
 use thread::VpThread;
+use trace_file::TraceFile;
 use wiring::{SelfConnections, ToMachine, ToProcessors};
 
 /// The view that a guest without VTLs has.
@@ -52,10 +56,12 @@ pub(crate) fn run(options: &RunOptions) -> Result<Status, Refusal> {
     let (engine, address_bits) = make_engine(options)?;
     let space = Space::new(address_bits);
 
+    let trace =
+        options.profile.trace.as_deref().map(|path| TraceFile::create(path, options.cpus)).transpose()?;
     let config = PartitionConfig {
         vp_count: options.cpus,
         enlightenments: options.hv,
-        statistics: options.stats,
+        tracing: tracing(&options.profile, trace.as_ref()),
         ..PartitionConfig::default()
     };
     let has_vmbus = options.hv.contains(Enlightenment::Synic);
@@ -75,8 +81,16 @@ pub(crate) fn run(options: &RunOptions) -> Result<Status, Refusal> {
     let started = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as i128);
     let connections = Arc::new(SelfConnections::new(Arc::clone(&partition)));
     let output = match &verdict.expect {
-        Some(text) => expect::watch(console.output(), text, &ending),
+        Some(text) => {
+            let ending = Arc::clone(&ending);
+            expect::watch(console.output(), text, move || ending.end(End::Expected))
+        }
         None => console.output(),
+    };
+    let profile = Profile::new(&options.profile, &partition);
+    let output = match &profile {
+        Some(profile) => profile.watch(&options.profile, output),
+        None => output,
     };
     let config = PcConfig::new(layout, options.cpus)
         .clock_start_ns(started)
@@ -89,7 +103,7 @@ pub(crate) fn run(options: &RunOptions) -> Result<Status, Refusal> {
         partition: Arc::downgrade(&partition),
         time,
     }));
-    listen(&mut console, &pc, &partition, time, &ending)?;
+    listen(&mut console, &pc, &partition, time, &ending, profile.as_ref())?;
 
     request::listen(&ending)?;
     let limit = verdict.timeout.map(|time| (Instant::now() + time, time));
@@ -106,11 +120,20 @@ pub(crate) fn run(options: &RunOptions) -> Result<Status, Refusal> {
         around.reset(&mut vps, &mut vmbus)?;
         rebooting::boot(guest, &layout, &acpi, &partition, &mut vps)?;
         ending.begin_again();
+        if let Some(profile) = &profile {
+            profile.begin_again();
+        }
     };
     // The terminal is the user's again before anything is said.
     drop(console);
-    if options.stats {
+    if options.profile.stats {
         report::statistics(&vps, partition.clock().now(), partition.clock().frequency());
+    }
+    if let Some(profile) = &profile {
+        profile.tell_at_end(&vps)?;
+    }
+    if let Some(trace) = &trace {
+        report::lost_events(trace.finish()?);
     }
     let status = report::end(&end, verdict.expect.as_deref());
     if let Some(core) = core.filter(|_| end.leaves_core(verdict.expect.is_some())) {
@@ -118,6 +141,15 @@ pub(crate) fn run(options: &RunOptions) -> Result<Status, Refusal> {
         report::core(core.path());
     }
     Ok(status)
+}
+
+/// What is done with what happens on VPs.
+fn tracing(options: &ProfileOptions, trace: Option<&Arc<TraceFile>>) -> Tracing {
+    Tracing {
+        count: options.stats || options.profile.is_some(),
+        host_time: Some(engine::host_tsc),
+        sink: trace.map(|trace| Arc::clone(trace) as Arc<dyn TraceSink>),
+    }
 }
 
 /// Gives each VP a thread.
@@ -226,9 +258,11 @@ fn listen(
     partition: &Arc<Partition>,
     time: TscClock,
     ending: &Arc<Ending>,
+    profile: Option<&Arc<Profile>>,
 ) -> Result<(), Refusal> {
     let (pc, partition, ending): (Weak<Pc>, _, _) =
         (Arc::downgrade(pc), Arc::downgrade(partition), Arc::downgrade(ending));
+    let profile = profile.map(Arc::downgrade);
     console.listen(move |event| match event {
         ConsoleEvent::Input | ConsoleEvent::EndOfInput => {
             if let (Some(pc), Some(partition)) = (pc.upgrade(), partition.upgrade()) {
@@ -240,6 +274,11 @@ fn listen(
                 ending.end(End::Quit);
             }
         }
+        ConsoleEvent::Report => match profile.as_ref().map(Weak::upgrade) {
+            Some(Some(profile)) => profile.tell_now(),
+            Some(None) => {}
+            None => tell!("viridian: nothing is counted; start with --profile"),
+        },
         ConsoleEvent::OutputClosed => {}
     })?;
     Ok(())

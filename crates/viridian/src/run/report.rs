@@ -93,3 +93,10 @@ pub(crate) fn statistics(vps: &[Vp], ticks: u64, frequency: u64) {
     tell!("-- {} virtual processors, {:.3} s of guest time", vps.len(), ticks as f64 / frequency as f64);
     tell!("{}", sum.to_string().trim_end());
 }
+
+/// Says that a trace has holes.
+pub(crate) fn lost_events(count: u64) {
+    if count != 0 {
+        say(&format!("the trace lacks {count} events that its file could not take in time"));
+    }
+}

@@ -8,6 +8,7 @@ mod debian;
 mod endings;
 mod guest;
 mod processor;
+mod profile;
 mod terminal;
 mod tiny_vmm;
 mod tour;
