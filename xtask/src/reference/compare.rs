@@ -92,15 +92,24 @@ pub(crate) struct Explanation {
     pub(crate) id: String,
     /// What KVM's side says: `ok`, `FAIL`, `skip` or `none`.
     theirs: String,
-    /// `lacks`, `deviates` or `ours`.
+    /// One of [`KINDS`].
     pub(crate) kind: String,
     pub(crate) why: String,
 }
 
+/// Kinds of differences: KVM lacks it, KVM deviates, we were wrong, or the machine below KVM is to blame.
+const KINDS: [&str; 4] = ["lacks", "deviates", "ours", RIG];
+const RIG: &str = "rig";
+
 impl Explanation {
-    /// Whether this is what it explains.
+    /// Whether this is what it explains. What the rig is to blame for looks now so, now otherwise.
     pub(crate) fn explains(&self, difference: &Difference) -> bool {
-        self.id == difference.id && self.theirs == shown(difference.theirs)
+        self.id == difference.id && (self.kind == RIG || self.theirs == shown(difference.theirs))
+    }
+
+    /// Whether there must be such a difference.
+    pub(crate) fn is_lasting(&self) -> bool {
+        self.kind != RIG
     }
 }
 
@@ -109,8 +118,8 @@ pub(crate) fn explanations(page: &str) -> Vec<Explanation> {
     page.lines()
         .filter_map(|line| {
             let cells: Vec<&str> = line.trim().trim_matches('|').split(" | ").map(str::trim).collect();
-            let [id, theirs, kind @ ("lacks" | "deviates" | "ours"), why] = cells[..] else { return None };
-            is_id(id).then(|| Explanation {
+            let [id, theirs, kind, why] = cells[..] else { return None };
+            (is_id(id) && KINDS.contains(&kind)).then(|| Explanation {
                 id: id.to_owned(),
                 theirs: theirs.to_owned(),
                 kind: kind.to_owned(),

@@ -57,8 +57,8 @@ pub(crate) fn run(repository: &Path) -> Result<(), Trouble> {
             }
         }
     }
-    for stale in explained.iter().filter(|explanation| !found.iter().any(|found| explanation.explains(found)))
-    {
+    let is_seen = |explanation: &Explanation| found.iter().any(|difference| explanation.explains(difference));
+    for stale in explained.iter().filter(|explanation| explanation.is_lasting() && !is_seen(explanation)) {
         wrong.push(format!("{EXPLANATIONS} explains {}, which is no difference (any more)", stale.id));
     }
     let same = ours.iter().filter(|(id, verdict)| theirs.get(*id) == Some(verdict)).count();
