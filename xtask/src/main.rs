@@ -7,6 +7,7 @@ mod inventory;
 mod kernels;
 mod long;
 mod machine;
+mod mutants;
 mod oracle;
 mod reference;
 mod saved_states;
