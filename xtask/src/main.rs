@@ -12,6 +12,7 @@ mod oracle;
 mod reference;
 mod saved_states;
 mod soak;
+mod virtual_time;
 
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;

@@ -16,6 +16,9 @@ mod crash;
 mod enlightenment;
 mod eoi_assist;
 mod flush;
+#[cfg(any(test, feature = "fuzz"))]
+#[doc(hidden)]
+pub mod fuzz;
 mod hypercall_page;
 pub mod local_apic;
 mod msr;

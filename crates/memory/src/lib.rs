@@ -16,6 +16,9 @@
 
 mod access;
 mod error;
+#[cfg(any(test, feature = "fuzz"))]
+#[doc(hidden)]
+pub mod fuzz;
 mod object;
 pub mod recover;
 mod rights;

@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-use std::collections::BTreeMap;
 use std::ptr::NonNull;
 use std::sync::{Arc, Mutex};
 
@@ -156,60 +155,24 @@ fn observers_hear_of_changes_and_watchers_of_stores_to_watched_pages() {
     assert_eq!(*recorder.stores.lock().unwrap(), [(object.id(), 1, 0, 4), (object.id(), 1, 0x10, 4)]);
 }
 
-#[derive(Debug, Clone)]
-enum Change {
-    Map { gpn: u64, pages: u64, first: u64, rights: u8 },
-    Unmap { gpn: u64, pages: u64 },
-    Protect { gpn: u64, pages: u64, rights: u8 },
-}
-
-fn rights_of(bits: u8) -> Rights {
-    [Rights::READ, Rights::WRITE, Rights::KERNEL_EXECUTE, Rights::USER_EXECUTE]
-        .into_iter()
-        .enumerate()
-        .filter(|(bit, _)| bits >> bit & 1 != 0)
-        .fold(Rights::NONE, |all, (_, one)| all | one)
-}
-
-fn change() -> impl Strategy<Value = Change> {
-    prop_oneof![
-        (0..24u64, 1..8u64, 0..8u64, 0..16u8).prop_map(|(gpn, pages, first, rights)| Change::Map {
-            gpn,
-            pages,
-            first,
-            rights
-        }),
-        (0..24u64, 1..8u64).prop_map(|(gpn, pages)| Change::Unmap { gpn, pages }),
-        (0..24u64, 1..8u64, 0..16u8).prop_map(|(gpn, pages, rights)| Change::Protect { gpn, pages, rights }),
-    ]
+#[test]
+fn corpus() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fuzz/corpus/memory");
+    let mut files = 0;
+    for entry in std::fs::read_dir(folder).expect("the corpus is part of the repository") {
+        let path = entry.expect("a readable folder").path();
+        fuzz::batches(&std::fs::read(&path).expect("a readable file"));
+        files += 1;
+    }
+    assert!(files > 0, "{folder} is empty");
 }
 
 proptest! {
-    /// A view agrees with a plain table of pages after any sequence of changes.
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Views agree with plain tables of pages and bytes after any sequence of batches.
     #[test]
-    fn views_agree_with_a_table(changes in prop::collection::vec(change(), 1..40)) {
-        let object = MemoryObject::allocate(16 * PAGE_SIZE).unwrap();
-        let space = Space::new(36);
-        let mut table: BTreeMap<u64, (u64, Rights)> = BTreeMap::new();
-        for change in changes {
-            space.batch(|batch| match change {
-                Change::Map { gpn, pages, first, rights } => {
-                    (0..pages).for_each(|i| { table.insert(gpn + i, (first + i, rights_of(rights))); });
-                    batch.map(V, gpn, pages, &object, first, rights_of(rights))
-                }
-                Change::Unmap { gpn, pages } => {
-                    (0..pages).for_each(|i| { table.remove(&(gpn + i)); });
-                    batch.unmap(V, gpn, pages)
-                }
-                Change::Protect { gpn, pages, rights } => {
-                    (0..pages).for_each(|i| if let Some(page) = table.get_mut(&(gpn + i)) { page.1 = rights_of(rights) });
-                    batch.protect(V, gpn, pages, rights_of(rights))
-                }
-            }).unwrap();
-            for gpn in 0..40 {
-                let found = space.resolve(V, gpn).map(|page| (page.page, page.rights));
-                prop_assert_eq!(found, table.get(&gpn).copied(), "page {}", gpn);
-            }
-        }
+    fn views_agree_with_a_table(data in prop::collection::vec(any::<u8>(), 0..600)) {
+        fuzz::batches(&data);
     }
 }

@@ -2,8 +2,11 @@
 //! Virtual interrupt control (TLFS 10).
 
 use crate::lab::{Guest, own_index, read_faults, vector, write_faults};
+use core::arch::asm;
 use support::apic::{self, register};
 use support::hyperv::{arrivals, hypercall};
+use support::page::{self, Page, Size, bits};
+use support::trap::State;
 use support::{check, cpu, skip, trap};
 use tlfs::HvStatus;
 use tlfs::hypercall::CallCode;
@@ -11,8 +14,56 @@ use tlfs::msr;
 
 pub(crate) fn check(guest: &Guest) {
     arrivals::expect(vector::IPI);
+    instructions();
     registers(guest);
     cluster(guest);
+}
+
+/// Where 32-bit code at CPL 3 finds itself, its stack and the local APIC.
+const USER_CODE: u64 = 0x9000_0000;
+const USER_STACK: u64 = 0x9000_1000;
+const USER_APIC: u64 = 0x9000_2000;
+const APIC: u64 = 0xFEE0_0000;
+static CODE: Page = Page::new();
+static STACK: Page = Page::new();
+
+/// Every form of access to a register of the local APIC that has to work: MOV to and from a register, the short forms for EAX, MOV of a constant, and PUSH.
+fn instructions() {
+    if trap::rdmsr(0x1B).map(|base| base & 0xF_FFFF_FFFF_F400) != Ok(APIC) {
+        return skip!("B10.007", "the local APIC is not at its usual place");
+    }
+    let tpr = APIC + u64::from(register::TPR);
+    let (mut by_register, mut by_eax): (u32, u32);
+    // SAFETY: the task priority of a processor whose interrupts are off.
+    unsafe {
+        asm!("mov [{at}], ecx", "mov edx, [{at}]", at = in(reg) tpr, in("ecx") 0x10, out("edx") by_register,
+            options(nostack));
+        check!("B10.007", by_register == 0x10, "MOV, opcodes 89 and 8B");
+        // Opcodes A3 and A1 with the address in the instruction.
+        asm!(".byte 0xA3, 0x80, 0x00, 0xE0, 0xFE, 0, 0, 0, 0", "xor eax, eax",
+            ".byte 0xA1, 0x80, 0x00, 0xE0, 0xFE, 0, 0, 0, 0", inout("eax") 0x20 => by_eax, options(nostack));
+        check!("B10.007", by_eax == 0x20, "MOV of EAX, opcodes A3 and A1");
+        asm!("mov dword ptr [{at}], 0x30", "mov edx, [{at}]", at = in(reg) tpr, out("edx") by_register,
+            options(nostack));
+        check!("B10.007", by_register == 0x30, "MOV of a constant, opcode C7");
+    }
+    check!("B10.007", pushed() == Some(0x30), "PUSH, opcode FF");
+    apic::write(register::TPR, 0);
+}
+
+/// What 32-bit code gets that pushes the task priority.
+fn pushed() -> Option<u32> {
+    // push dword [USER_APIC + 0x80]; ud2
+    CODE.write(0, [0xFF_u8, 0x35, 0x80, 0x20, 0x00, 0x90, 0x0F, 0x0B]);
+    for (at, physical) in [(USER_CODE, CODE.address()), (USER_STACK, STACK.address()), (USER_APIC, APIC)] {
+        // SAFETY: addresses that the program does not use.
+        unsafe { page::map(at, physical, Size::Small, bits::PRESENT | bits::WRITE | bits::USER) };
+    }
+    let mut state = State::user32(USER_CODE, USER_STACK + 64);
+    // SAFETY: two instructions, of which the second traps.
+    unsafe { state.run() };
+    let trapped = state.fault().vector == trap::vector::INVALID_OPCODE;
+    trapped.then(|| STACK.read::<u32>(60))
 }
 
 fn registers(guest: &Guest) {

@@ -74,7 +74,7 @@ pub enum PortOwner {
 pub(crate) struct Buffers(AtomicU32);
 
 impl Buffers {
-    fn acquire(&self) -> bool {
+    pub(crate) fn acquire(&self) -> bool {
         let taken = self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, |used| {
             (used < PORT_MESSAGE_BUFFERS as u32).then_some(used + 1)
         });
@@ -169,6 +169,12 @@ impl Port {
             }
         }
         HvStatus::INVALID_SYNIC_STATE
+    }
+
+    /// Message buffers that hold a message.
+    #[cfg(any(test, feature = "fuzz"))]
+    pub(crate) fn buffers_in_use(&self) -> u32 {
+        self.buffers.0.load(Ordering::Acquire)
     }
 
     /// From now on nothing is received, and what is queued and not delivered is gone (TLFS 11.3.6).

@@ -3,6 +3,7 @@
 
 mod clock;
 mod delivery;
+mod unhalted;
 
 use crate::lab::{Guest, vector, write_faults};
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -25,6 +26,7 @@ pub(crate) fn check(guest: &Guest) {
     configuration(guest);
     direct(guest);
     delivery::check(guest);
+    unhalted::check(guest);
 }
 
 static TURN: AtomicBool = AtomicBool::new(false);
