@@ -63,11 +63,16 @@ pub(crate) fn run(repository: &Path, options: &Options) -> Result<(), ChecksFail
         ("several processors".into(), Box::new(several_processors)),
         ("crash".into(), Box::new(crash)),
         ("oracle".into(), Box::new(oracle)),
+        ("conformance".into(), Box::new(conformance)),
+        ("reference".into(), Box::new(reference)),
         ("advisories".into(), Box::new(advisories)),
         ("address sanitizer".into(), Box::new(address_sanitizer)),
     ];
     for &(name, check) in saved_states::CHECKS {
         checks.push((name.into(), Box::new(move |top, _| of_saved_states(top, check))));
+    }
+    for room in crate::mutants::ROOMS {
+        checks.push((format!("mutants {room}"), Box::new(move |top, _| crate::mutants::check(top, room))));
     }
     for target in fuzz_targets(repository) {
         checks.push((format!("fuzz {target}"), Box::new(move |top, options| fuzz(top, options, &target))));
@@ -201,6 +206,23 @@ fn several_processors(repository: &Path, _: &Options) -> Outcome {
     command.args(["--", "--test-threads=1", "cross_modifying"]);
     command.env("OPENVIRIDIAN_STRESS_SECONDS", "60");
     succeed(command)
+}
+
+/// What was proven is proven still.
+fn conformance(repository: &Path, _: &Options) -> Outcome {
+    match crate::conformance::run(repository, &crate::conformance::Options::default()) {
+        Ok(()) => Outcome::Passed,
+        Err(error) => Outcome::Failed(error.to_string()),
+    }
+}
+
+/// KVM's Hyper-V interface says the same, but for what is explained.
+fn reference(repository: &Path, _: &Options) -> Outcome {
+    match crate::reference::run(repository) {
+        Ok(()) => Outcome::Passed,
+        Err(Trouble::Skipped(why)) => Outcome::Skipped(why),
+        Err(Trouble::Failed(why)) => Outcome::Failed(why),
+    }
 }
 
 /// The host's processor judges the software processor at length.

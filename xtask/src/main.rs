@@ -7,7 +7,9 @@ mod inventory;
 mod kernels;
 mod long;
 mod machine;
+mod mutants;
 mod oracle;
+mod reference;
 mod saved_states;
 mod soak;
 mod virtual_time;
@@ -43,6 +45,8 @@ enum Task {
     },
     /// Boot every stock kernel of Debian with several numbers of VPs, with and without Hyper-V, and print a table
     Kernels(kernels::Options),
+    /// Run the conformance guest here and under QEMU with KVM's own Hyper-V interface, and compare: docs/reference.md
+    Reference,
     /// Keep a guest busy with processes, pipes, compression and signals for minutes, and watch its memory
     Soak(soak::Options),
 }
@@ -62,10 +66,8 @@ fn main() -> ExitCode {
         Task::Kernels(options) => {
             return if kernels::run(&repository(), &options) { ExitCode::SUCCESS } else { ExitCode::FAILURE };
         }
-        Task::Soak(options) => soak::run(&repository(), &options).map_err(|trouble| match trouble {
-            machine::Trouble::Skipped(why) => format!("SKIPPED: {why}"),
-            machine::Trouble::Failed(why) => why,
-        }),
+        Task::Soak(options) => soak::run(&repository(), &options).map_err(tell),
+        Task::Reference => reference::run(&repository()).map_err(tell),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -73,6 +75,14 @@ fn main() -> ExitCode {
             eprintln!("cargo xtask: {error}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Why something was not done.
+fn tell(trouble: machine::Trouble) -> String {
+    match trouble {
+        machine::Trouble::Skipped(why) => format!("SKIPPED: {why}"),
+        machine::Trouble::Failed(why) => why,
     }
 }
 
