@@ -11,7 +11,7 @@ use tlfs::vp::VpIndex;
 use tlfs::vsm::Vtl;
 
 use crate::vp::state::RunState;
-use crate::{Partition, PartitionConfig, Port, PortKind, SintIndex, Vp, VpExit};
+use crate::{Partition, PartitionConfig, Port, PortKind, SintIndex, Tracing, Vp, VpExit};
 
 /// VPs of the partition.
 pub(super) const VPS: usize = 3;
@@ -46,7 +46,11 @@ impl World {
         let ram = MemoryObject::allocate(MEMORY).expect("memory");
         space.batch(|batch| batch.map(ViewId(0), 0, ram.pages(), &ram, 0, Rights::ALL)).expect("a map");
         let shared: Arc<dyn Engine> = Arc::new(engine.clone());
-        let config = PartitionConfig { vp_count: VPS as u32, statistics: true, ..PartitionConfig::default() };
+        let config = PartitionConfig {
+            vp_count: VPS as u32,
+            tracing: Tracing::counting(),
+            ..PartitionConfig::default()
+        };
         let (partition, vps) = Partition::create(&shared, &space, config).expect("a partition");
         let mut world =
             Self { engine, space, partition, vps, ports: Vec::new(), answer: None, last_count: 0 };
