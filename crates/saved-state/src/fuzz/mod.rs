@@ -150,6 +150,9 @@ fn use_all(saved: &SavedState) {
     for chunk in chunks.iter().take(2) {
         let _ = saved.memory().read(chunk.first_page * PAGE_SIZE as u64, &mut bytes);
     }
+    let census = saved.memory().census();
+    assert_eq!(census.missing == 0, census.first_missing.is_none());
+    let _ = (saved.container().missing_bytes(), saved.memory().missing_bytes());
     let _ = (saved.crash(), saved.guest_os(0).to_string(), saved.in_kernel_space(vp));
     let _ = saved.read_virtual(vp, 0xFFFF_8000_0000_0000, &mut bytes);
     let _ = saved.read_virtual(vp, 0x1000, &mut bytes);
