@@ -15,7 +15,7 @@ const TIMER_VECTOR: &str = "interrupts: vector 0xed";
 const SYNIC_VECTOR: &str = "interrupts: vector 0xf3";
 
 /// `viridian run debian` with a cache of the build's own, or `None` where Debian's archive cannot be had.
-fn run_debian(test: &str, more: &[&str]) -> Option<Command> {
+pub(crate) fn run_debian(test: &str, more: &[&str]) -> Option<Command> {
     static FETCHED: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     let fetched = FETCHED.get_or_init(|| {
         let caches = Path::new(env!("CARGO_TARGET_TMPDIR")).to_owned();
