@@ -302,7 +302,8 @@ fn fuzz(repository: &Path, options: &Options, target: &str) -> Outcome {
     if !answers(cargo(repository, &["+nightly", "fuzz", "--version"])) {
         return Outcome::Skipped("no cargo-fuzz on nightly Rust (cargo install cargo-fuzz)".into());
     }
-    // The fuzzed crates forbid unsafe code: sanitizers would only cost time.
+    // Of the fuzzed crates only memory has unsafe code, and its tests, which replay the corpus, are run under AddressSanitizer above:
+    // sanitizers would only cost time here.
     let mut command = cargo(repository, &["+nightly", "fuzz", "run", "--sanitizer", "none", target, "--"]);
     command.arg(format!("-max_total_time={}", options.fuzz_minutes * 60));
     succeed(command)
