@@ -59,6 +59,7 @@ pub(crate) fn run(repository: &Path, options: &Options) -> Result<(), ChecksFail
         ("boots".into(), Box::new(boots)),
         ("virtual time".into(), Box::new(virtual_time)),
         ("kernels".into(), Box::new(kernels)),
+        ("enlightenments".into(), Box::new(enlightenments)),
         ("soak".into(), Box::new(soak)),
         ("several processors".into(), Box::new(several_processors)),
         ("crash".into(), Box::new(crash)),
@@ -192,7 +193,16 @@ fn kernels(repository: &Path, _: &Options) -> Outcome {
 
 /// Ten minutes of work on two VPs.
 fn soak(repository: &Path, _: &Options) -> Outcome {
-    match crate::soak::run(repository, &crate::soak::Options::default()) {
+    of_trial(crate::soak::run(repository, &crate::soak::Options::default()))
+}
+
+/// A boot without each service in turn.
+fn enlightenments(repository: &Path, _: &Options) -> Outcome {
+    of_trial(crate::enlightenments::run(repository, &crate::enlightenments::Options::default()))
+}
+
+fn of_trial(outcome: Result<(), Trouble>) -> Outcome {
+    match outcome {
         Ok(()) => Outcome::Passed,
         Err(Trouble::Skipped(why)) => Outcome::Skipped(why),
         Err(Trouble::Failed(why)) => Outcome::Failed(why),

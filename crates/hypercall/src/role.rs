@@ -94,17 +94,35 @@ role! {
     /// What any partition is served: calls about itself and its connections.
     pub Guest {
         simple {
+            calls::SwitchVirtualAddressSpace,
             calls::FlushVirtualAddressSpace,
+            calls::GetLogicalProcessorRunTime,
             calls::NotifyLongSpinWait,
+            calls::ParkedVirtualProcessors,
             calls::SendSyntheticClusterIpi,
             calls::FlushVirtualAddressSpaceEx,
             calls::SendSyntheticClusterIpiEx,
             calls::PostMessage,
             calls::SignalEvent,
+            calls::GetPartitionId,
+            calls::TranslateVirtualAddress,
+            calls::PostDebugData,
+            calls::RetrieveDebugData,
+            calls::ResetDebugSession,
+            calls::GetSystemProperty,
+            calls::RetargetDeviceInterrupt,
+            calls::AssertVirtualInterrupt,
+            calls::StartVirtualProcessor,
+            calls::TranslateVirtualAddressEx,
+            calls::ExtQueryCapabilities,
+            calls::ExtGetBootZeroedMemory,
         }
         rep {
             calls::FlushVirtualAddressList,
             calls::FlushVirtualAddressListEx,
+            calls::GetVpRegisters,
+            calls::SetVpRegisters,
+            calls::GetVpIndexFromApicId,
         }
     }
 }

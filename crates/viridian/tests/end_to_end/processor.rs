@@ -4,6 +4,7 @@
 
 use crate::viridian::{file_with, run, skipped};
 
+/// B08.001, B08.005: the behaviour of the manuals, real mode too.
 #[test]
 fn its_privileged_behaviour_passes_every_check() {
     let file = file_with(guest_programs::PROCESSOR);
