@@ -27,7 +27,8 @@ fn memory_exit(machine: &mut Machine) -> MemoryAccess {
 #[test]
 fn pages_are_in_one_of_three_states() {
     type Program = fn(&mut CodeAssembler, u64);
-    let accesses: [(Program, fn(MemoryAccessKind) -> bool); 3] = [
+    type IsKind = fn(MemoryAccessKind) -> bool;
+    let accesses: [(Program, IsKind); 3] = [
         (
             |a, page| {
                 a.mov(rbx, page).unwrap();
