@@ -36,6 +36,7 @@ mod trace;
 mod unhalted_timer;
 mod virtual_interrupt;
 mod vp;
+mod wake;
 
 #[cfg(test)]
 mod tests;

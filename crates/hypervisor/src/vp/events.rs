@@ -75,7 +75,12 @@ impl Vp {
         match decision.delivered {
             Delivered::Nothing => {}
             Delivered::Nmi => self.trace(TraceEvent::Nmi),
-            Delivered::Vector(vector) => self.trace(TraceEvent::Interrupt(vector)),
+            Delivered::Vector(vector) => {
+                self.trace(TraceEvent::Interrupt(vector));
+                if let Some(controller) = self.partition.interrupt_controller() {
+                    controller.accepted(vector);
+                }
+            }
             Delivered::Asserted(vector) => self.trace(TraceEvent::ExternalInterrupt(vector)),
             Delivered::External => {
                 self.acknowledge_external();
