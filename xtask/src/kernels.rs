@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! `cargo xtask kernels`: boots every stock kernel of Debian with 1, 2 and 4 VPs, as a Hyper-V guest and as a plain PC, and prints a table.
+//! `cargo xtask kernels`: boots every stock kernel of Debian with 1, 2 and 4 VPs, as bzImage and as ELF
+//! file, as a Hyper-V guest and as a plain PC, and prints a table.
 
 use std::path::Path;
 use std::time::Instant;
@@ -12,7 +13,7 @@ use crate::machine::{self, Trouble};
 /// Which kernels, and how often.
 #[derive(Args)]
 pub(crate) struct Options {
-    /// Only the rows whose name (such as "trixie cloud-amd64, 2 VPs, --hv none") contains this
+    /// Only the rows whose name (such as "trixie cloud-amd64 bzImage, 2 VPs, --hv none") contains this
     #[arg(long, default_value = "")]
     only: String,
     /// Numbers of VPs
@@ -26,6 +27,24 @@ pub(crate) struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self { only: String::new(), cpus: vec![1, 2, 4], boots: 1 }
+    }
+}
+
+/// What file the kernel comes in.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// As Debian ships it.
+    BzImage,
+    /// The ELF file inside.
+    Vmlinux,
+}
+
+impl Form {
+    fn name(self) -> &'static str {
+        match self {
+            Self::BzImage => "bzImage",
+            Self::Vmlinux => "vmlinux",
+        }
     }
 }
 
@@ -71,39 +90,43 @@ pub(crate) fn run(repository: &Path, options: &Options) -> bool {
     for suite in [Suite::Bookworm, Suite::Trixie, Suite::Sid] {
         for flavour in [Flavour::Cloud, Flavour::Generic] {
             let name = format!("{} {}", suite.name(), flavour.name());
-            let row = |cpus: &u32, hv| format!("{name}, {cpus} VPs, --hv {hv}");
-            let rows: Vec<_> = options
-                .cpus
-                .iter()
-                .flat_map(|cpus| ["all", "none"].map(|hv| (row(cpus, hv), *cpus, hv)))
-                .filter(|(row, _, _)| row.contains(&options.only))
-                .collect();
+            let mut rows = Vec::new();
+            for form in [Form::BzImage, Form::Vmlinux] {
+                for &cpus in &options.cpus {
+                    for hv in ["all", "none"] {
+                        rows.push((format!("{name} {}, {cpus} VPs, --hv {hv}", form.name()), form, cpus, hv));
+                    }
+                }
+            }
+            rows.retain(|(row, ..)| row.contains(&options.only));
             if rows.is_empty() {
                 continue;
             }
             let made = machine::fetch(suite, flavour).and_then(|kernel| {
                 let file = format!("{}-{}", suite.name(), flavour.name());
                 let initrd = machine::initrd(repository, &file, &kernel, &Mode::Summary)?;
-                Ok((kernel, initrd))
+                let vmlinux = machine::vmlinux(repository, &file, &kernel.kernel)?;
+                Ok((kernel, vmlinux, initrd))
             });
-            let (kernel, initrd) = match made {
+            let (kernel, vmlinux, initrd) = match made {
                 Ok(made) => made,
                 Err(Trouble::Skipped(why)) => {
                     println!("{name}: SKIPPED: {why}");
-                    table.push(format!("{name:<48} SKIPPED"));
+                    table.push(format!("{name:<56} SKIPPED"));
                     continue;
                 }
                 Err(Trouble::Failed(why)) => {
                     println!("{name}: {why}");
-                    table.push(format!("{name:<48} FAILED: {why}"));
+                    table.push(format!("{name:<56} FAILED: {why}"));
                     failed = true;
                     continue;
                 }
             };
-            for (row, cpus, hv) in rows {
+            for (row, form, cpus, hv) in rows {
+                let file = if form == Form::BzImage { &kernel.kernel } else { &vmlinux };
                 for boot in 1..=options.boots {
                     let begun = Instant::now();
-                    let mut command = machine::command(&viridian, &kernel.kernel, &initrd, cpus);
+                    let mut command = machine::command(&viridian, file, &initrd, cpus);
                     command.args(["--hv", hv]);
                     let outcome = command.output().map_err(|error| error.to_string()).and_then(|ended| {
                         let output = String::from_utf8_lossy(&ended.stdout).replace('\r', "");
@@ -119,7 +142,7 @@ pub(crate) fn run(repository: &Path, options: &Options) -> bool {
                     let outcome =
                         outcome.map_or_else(|why| format!("FAILED: {why}"), |()| "passed".to_owned());
                     failed |= outcome != "passed";
-                    let line = format!("{row:<48} {seconds:>6.1} s  {} {outcome}", kernel.version);
+                    let line = format!("{row:<56} {seconds:>6.1} s  {} {outcome}", kernel.version);
                     println!("{line} ({boot} of {})", options.boots);
                     if boot == options.boots || outcome != "passed" {
                         table.push(line);
