@@ -57,6 +57,7 @@ pub(crate) struct ChecksFailed(usize);
 pub(crate) fn run(repository: &Path, options: &Options) -> Result<(), ChecksFailed> {
     let mut checks: Vec<(String, Check)> = vec![
         ("boots".into(), Box::new(boots)),
+        ("virtual time".into(), Box::new(virtual_time)),
         ("kernels".into(), Box::new(kernels)),
         ("soak".into(), Box::new(soak)),
         ("several processors".into(), Box::new(several_processors)),
@@ -167,6 +168,12 @@ fn boots(repository: &Path, options: &Options) -> Outcome {
         println!("boot {boot} of {}: {:.1} s", options.boots, begun.elapsed().as_secs_f64());
     }
     Outcome::Passed
+}
+
+/// The same boots once more with a busy host, and on computers that are taken apart on the way.
+fn virtual_time(repository: &Path, _: &Options) -> Outcome {
+    let built = build(repository);
+    if matches!(built, Outcome::Passed) { crate::virtual_time::check(repository) } else { built }
 }
 
 /// Every stock kernel, with several numbers of VPs; those that cannot be fetched are skipped row by row.

@@ -10,6 +10,7 @@ mod machine;
 mod oracle;
 mod saved_states;
 mod soak;
+mod virtual_time;
 
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;

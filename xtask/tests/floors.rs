@@ -6,7 +6,7 @@ use cargo_metadata::{DependencyKind, MetadataCommand};
 
 /// Floors from the ground up; each from left to right. A room may use every room before it in its own list, and all floors below.
 const FLOORS: &[&[&str]] = &[
-    &["tlfs", "x86", "memory"],
+    &["state", "tlfs", "x86", "memory"],
     &["hypercall", "engine", "engine-soft"],
     &["hypervisor"],
     &["loader", "vmbus", "machine"],
@@ -15,17 +15,18 @@ const FLOORS: &[&[&str]] = &[
 
 /// Rooms that may not use even what stands to their left or below, with what they may use.
 const NARROW: &[(&str, &[&str])] = &[
-    // The numbers, the architecture and the memory know nothing of one another.
+    // The forms, the numbers, the architecture and the memory know nothing of one another.
+    ("state", &[]),
     ("tlfs", &[]),
     ("x86", &[]),
     ("memory", &[]),
     // An engine knows nothing of the interface that is served on it.
-    ("engine", &["x86", "memory"]),
-    ("engine-soft", &["x86", "memory", "engine"]),
+    ("engine", &["state", "x86", "memory"]),
+    ("engine-soft", &["state", "x86", "memory", "engine"]),
     // The calling conventions see memory and registers through traits.
     ("hypercall", &["tlfs", "x86"]),
     // The hypervisor runs on the contract, not on an engine.
-    ("hypervisor", &["tlfs", "x86", "memory", "hypercall", "engine"]),
+    ("hypervisor", &["state", "tlfs", "x86", "memory", "hypercall", "engine"]),
     // What is put into a guest is made from files alone.
     ("loader", &["tlfs", "x86", "memory"]),
     ("guest-programs", &["tlfs", "x86"]),

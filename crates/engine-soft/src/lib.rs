@@ -46,6 +46,12 @@
 //! Flags are always exact: they are kept in the form that the host's own LAHF and SETO give ([`cpu::Flags`]).
 
 //!
+//! # Time
+//!
+//! The clock is the host's, or under virtual time one that retired instructions move: a tick each, counted at branches and ends of blocks, and where a chain ends in
+//! the middle of a block by the place in it. Such a run ends at its deadline to the instruction, since the last instructions before it are executed one by
+//! one; nothing that a guest can see then depends on which blocks, links and translations a processor happens to hold.
+//!
 //! # Speed
 //!
 //! Handlers chain by tail position (`execute` says what keeps the compiler making jumps of these calls); an instruction that hits the TLB calls nothing.

@@ -25,8 +25,8 @@ pub struct SoftEngine {
     model: Arc<Model>,
     registry: Arc<Registry>,
     chunks: Arc<ChunkBudget>,
-    /// The seed of virtual time; `None` for the host's.
-    seed: Option<u64>,
+    /// Where groups have time from.
+    clock: EngineClock,
 }
 
 impl SoftEngine {
@@ -42,15 +42,15 @@ impl SoftEngine {
             model: Arc::new(model),
             registry: Arc::default(),
             chunks: Arc::new(ChunkBudget::new(bytes)),
-            seed: None,
+            clock: EngineClock::Host,
         }
     }
 
-    /// The same engine under virtual time: each group's clock is a [`VirtualClock`], and RDRAND and RDSEED give numbers that follow from `seed`. What
-    /// VPs do is then a function of their state and of what they are told, as long as no two VPs of a group run at once.
+    /// The same engine under virtual time: all groups share a [`VirtualClock`], and RDRAND and RDSEED give numbers that follow from `seed`. What
+    /// VPs do is then a function of their state and of what they are told, as long as no two run at once.
     #[must_use]
     pub fn with_virtual_time(self, seed: u64) -> Self {
-        Self { seed: Some(seed), ..self }
+        Self { clock: EngineClock::Virtual { clock: Arc::default(), seed }, ..self }
     }
 }
 
@@ -85,14 +85,24 @@ impl Engine for SoftEngine {
             registry: Arc::clone(&self.registry),
             chunks: Arc::clone(&self.chunks),
             space: Arc::clone(space),
-            clock: match self.seed {
-                None => GroupClock::Host(Arc::default()),
-                Some(seed) => GroupClock::Virtual { clock: Arc::default(), seed },
+            clock: match &self.clock {
+                EngineClock::Host => GroupClock::Host(Arc::default()),
+                EngineClock::Virtual { clock, seed } => {
+                    GroupClock::Virtual { clock: Arc::clone(clock), seed: *seed }
+                }
             },
             members,
             vps: AtomicU32::new(0),
         }))
     }
+}
+
+/// Where the groups of an engine have time from.
+enum EngineClock {
+    /// Each has a clock of its own, by the host's.
+    Host,
+    /// All have the same.
+    Virtual { clock: Arc<VirtualClock>, seed: u64 },
 }
 
 /// The clock of a group.

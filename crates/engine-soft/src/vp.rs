@@ -193,6 +193,10 @@ impl EngineVp for SoftVp {
         self.cpu.can_take_nmi()
     }
 
+    fn is_in_instruction(&self) -> bool {
+        self.unanswered.is_some() || self.cpu.has_completed()
+    }
+
     fn kicker(&self) -> Arc<dyn Kick> {
         self.shared.clone()
     }
@@ -307,7 +311,11 @@ impl EngineVp for SoftVp {
             msrs: cpu.msrs,
             events: cpu.events,
             xsave: self.xsave(),
-            repeatable: cpu.time.random().map(|random| Repeatable { random, pauses: cpu.pauses }),
+            repeatable: cpu.time.random().map(|random| Repeatable {
+                instructions: cpu.instructions(),
+                random,
+                pauses: cpu.pauses,
+            }),
         }
     }
 
@@ -316,9 +324,10 @@ impl EngineVp for SoftVp {
         self.cpu.load(state);
         self.cpu.reload_pdptes();
         self.set_xsave(&state.xsave);
-        if let (Some(kept), Some(generator)) = (state.repeatable, self.cpu.time.generator()) {
-            *generator = Generator::at(kept.random);
+        if let Some(kept) = state.repeatable {
+            self.cpu.granted = self.cpu.budget + kept.instructions as i64;
             self.cpu.pauses = kept.pauses;
+            self.cpu.time.resume(kept.instructions, Generator::at(kept.random));
         }
     }
 }

@@ -25,8 +25,7 @@ pub trait Clock: Send + Sync {
     /// Lets the clock go on from where it stopped. Does nothing if it runs.
     fn thaw(&self);
 
-    /// Moves a clock that does not move by itself on to `tick`, unless it is there already: nothing happens until then. A clock that moves
-    /// by itself goes its own way.
+    /// Moves the clock on to `tick`, unless it is there already or frozen: nothing happens until then. A clock that cannot be moved stays where it is.
     fn skip_to(&self, tick: u64) {
         let _ = tick;
     }
@@ -137,6 +136,12 @@ impl Clock for HostClock {
         let ticks = u128::from(tick.saturating_sub(self.now()));
         let nanoseconds = (ticks * 1_000_000_000).div_ceil(u128::from(self.frequency()));
         Some(Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or(u64::MAX)))
+    }
+
+    fn skip_to(&self, tick: u64) {
+        if !self.frozen.load(Ordering::Acquire) {
+            self.offset.fetch_sub(tick.saturating_sub(self.now()), Ordering::AcqRel);
+        }
     }
 
     fn freeze(&self) {

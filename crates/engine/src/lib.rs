@@ -20,6 +20,7 @@
 mod capabilities;
 mod clock;
 mod exit;
+mod saved;
 pub mod scripted;
 mod state;
 mod virtual_clock;

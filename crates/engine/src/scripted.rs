@@ -277,6 +277,10 @@ impl EngineVp for ScriptedVp {
         !events.nmi_blocked && !events.interrupt_shadow && events.pending.is_none()
     }
 
+    fn is_in_instruction(&self) -> bool {
+        self.unanswered.is_some()
+    }
+
     fn kicker(&self) -> Arc<dyn Kick> {
         self.kicked.clone()
     }

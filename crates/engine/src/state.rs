@@ -116,6 +116,8 @@ impl XsaveArea {
 /// What an engine under virtual time keeps beside what a processor has, so that a run can be repeated from any point of it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Repeatable {
+    /// [`crate::EngineVp::instructions`].
+    pub instructions: u64,
     /// Where the generator behind RDRAND and RDSEED stands.
     pub random: u64,
     /// PAUSE instructions that count towards the next [`crate::ExitReason::SpinWait`].

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! A clock that only guest code moves: guest time is then a function of what the guest did, and a run can be repeated exactly.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::Clock;
@@ -13,6 +13,7 @@ use crate::Clock;
 #[derive(Debug, Default)]
 pub struct VirtualClock {
     now: AtomicU64,
+    frozen: AtomicBool,
 }
 
 impl VirtualClock {
@@ -22,7 +23,7 @@ impl VirtualClock {
     /// A clock at zero.
     #[must_use]
     pub const fn new() -> Self {
-        Self { now: AtomicU64::new(0) }
+        Self { now: AtomicU64::new(0), frozen: AtomicBool::new(false) }
     }
 
     /// Lets `ticks` pass.
@@ -44,13 +45,19 @@ impl Clock for VirtualClock {
         None
     }
 
-    /// It stands whenever no VP runs.
-    fn freeze(&self) {}
+    /// It stands whenever no VP runs; this keeps it from being skipped on.
+    fn freeze(&self) {
+        self.frozen.store(true, Ordering::Release);
+    }
 
-    fn thaw(&self) {}
+    fn thaw(&self) {
+        self.frozen.store(false, Ordering::Release);
+    }
 
     fn skip_to(&self, tick: u64) {
-        self.now.fetch_max(tick, Ordering::AcqRel);
+        if !self.frozen.load(Ordering::Acquire) {
+            self.now.fetch_max(tick, Ordering::AcqRel);
+        }
     }
 }
 
@@ -67,5 +74,11 @@ mod tests {
         assert_eq!(clock.now(), 7);
         clock.skip_to(100);
         assert_eq!(clock.now(), 100);
+        clock.freeze();
+        clock.skip_to(200);
+        assert_eq!(clock.now(), 100);
+        clock.thaw();
+        clock.skip_to(200);
+        assert_eq!(clock.now(), 200);
     }
 }

@@ -77,6 +77,10 @@ pub trait EngineVp: Send {
     /// Whether an NMI could be delivered before the next instruction.
     fn can_take_nmi(&self) -> bool;
 
+    /// Whether an instruction has begun, by an exit that waits for its answer or an access that [`Resume::Complete`] answered, and has not ended.
+    /// What [`EngineVp::save`] gives is then not all that the VP needs to go on.
+    fn is_in_instruction(&self) -> bool;
+
     /// The handle with which any thread can end a run.
     fn kicker(&self) -> Arc<dyn Kick>;
 

@@ -22,7 +22,7 @@ pub struct CrashReport {
 
 /// The crash registers of a partition.
 #[derive(Default)]
-pub(crate) struct CrashRegisters(Mutex<[u64; 5]>);
+pub(crate) struct CrashRegisters(pub(crate) Mutex<[u64; 5]>);
 
 impl CrashRegisters {
     /// P0 to P4.

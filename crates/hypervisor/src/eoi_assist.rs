@@ -26,6 +26,8 @@ pub(crate) struct EoiAssist {
     used: u64,
 }
 
+state::state!(EoiAssist { page, msr as bits, armed, used as derived });
+
 impl EoiAssist {
     pub(crate) fn new(page: Page) -> Self {
         page.clear();

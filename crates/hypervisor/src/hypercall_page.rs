@@ -40,6 +40,19 @@ const fn code(vendor: Vendor) -> [u8; 4] {
 const FILL: u8 = 0xCC;
 
 impl HypercallPage {
+    /// Guest OS id and MSR.
+    pub(crate) fn registers(&self) -> (u64, u64) {
+        let state = lock(&self.state);
+        (state.guest_os_id, state.msr.into_bits())
+    }
+
+    /// As it was when [`HypercallPage::registers`] gave this.
+    pub(crate) fn restore(&self, registers: (u64, u64), space: &Space, view: ViewId) {
+        let mut state = lock(&self.state);
+        state.guest_os_id = registers.0;
+        self.apply(&mut state, registers.1.into(), space, view);
+    }
+
     pub(crate) fn new(page: Page, vendor: Vendor) -> Self {
         page.write(0, &[FILL; PAGE_SIZE as usize]);
         page.write(0, &code(vendor));

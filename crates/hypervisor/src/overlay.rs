@@ -7,12 +7,26 @@
 use std::sync::Arc;
 
 use memory::{MemoryObject, OverlayId, PAGE_SHIFT, PAGE_SIZE, Rights, Space, ViewId};
+use state::{Damaged, Reader, State, Writer};
 
 /// A page of the hypervisor's own.
 #[derive(Clone, Debug)]
 pub(crate) struct Page {
     object: Arc<MemoryObject>,
     number: u64,
+}
+
+impl State for Page {
+    fn save(&self, writer: &mut Writer) {
+        let mut bytes = [0; PAGE_SIZE as usize];
+        self.object.read(self.offset(0), &mut bytes).expect(OURS);
+        writer.bytes(&bytes);
+    }
+
+    fn restore(&mut self, reader: &mut Reader<'_>) -> Result<(), Damaged> {
+        self.write(0, reader.bytes(PAGE_SIZE as usize)?);
+        Ok(())
+    }
 }
 
 /// Overlay pages are anonymous memory of this process, which cannot fault.
@@ -90,6 +104,11 @@ pub(crate) struct Overlay {
 }
 
 impl Overlay {
+    /// The guest page where it lies, if anywhere.
+    pub(crate) fn place_now(&self) -> Option<u64> {
+        self.laid.as_ref().map(|&(gpn, _)| gpn)
+    }
+
     pub(crate) fn new(page: Page, rights: Rights) -> Self {
         Self { page, rights, laid: None }
     }

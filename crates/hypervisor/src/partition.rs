@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! A partition: VPs, a guest-physical space, a clock, and the state that its VPs share.
 
+mod saved;
+
 use std::sync::{Arc, OnceLock};
 
 use engine::{Clock, Engine, EngineError};
@@ -134,7 +136,7 @@ pub(crate) const fn view_of(vtl: Vtl) -> ViewId {
 }
 
 /// Every VTL that exists.
-fn vtls() -> [Vtl; VTL_COUNT] {
+pub(crate) fn vtls() -> [Vtl; VTL_COUNT] {
     std::array::from_fn(|index| Vtl(index as u8))
 }
 

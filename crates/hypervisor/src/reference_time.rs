@@ -78,6 +78,16 @@ impl ReferenceTime {
         u64::try_from(tick).ok()
     }
 
+    /// What [`ReferenceTime::read`] gave last.
+    pub(crate) fn last_read(&self) -> u64 {
+        self.last.load(Ordering::Acquire)
+    }
+
+    /// Later reads give more than this.
+    pub(crate) fn set_last_read(&self, time: u64) {
+        self.last.store(time, Ordering::Release);
+    }
+
     /// Ticks in `microseconds`, rounded up.
     #[must_use]
     pub fn ticks_in(&self, microseconds: u64) -> u64 {
@@ -88,7 +98,7 @@ impl ReferenceTime {
     /// Reference time now, strictly greater than what any VP has read before (TLFS 12.1.2).
     ///
     /// Two reads within one unit cannot both be right and different, so the later one waits for the next unit: at most 100 ns. A
-    /// clock that does not move by itself cannot be waited for; it gives the same count again.
+    /// clock that does not move by itself is moved there ([`engine::Clock::skip_to`]); one that does not let itself be moved gives the same count again.
     #[must_use]
     pub fn read(&self) -> u64 {
         let mut last = self.last.load(Ordering::Acquire);
@@ -100,10 +110,16 @@ impl ReferenceTime {
                     Ok(_) => return time,
                     Err(newer) => last = newer,
                 }
-            } else if self.clock.until(now).is_none() {
-                return time.max(last);
-            } else {
+            } else if self.clock.until(now).is_some() {
                 std::hint::spin_loop();
+            } else {
+                // Waiting is time that passes.
+                if let Some(tick) = last.checked_add(1).and_then(|next| self.tick_of(next)) {
+                    self.clock.skip_to(tick);
+                }
+                if self.clock.now() == now {
+                    return time.max(last);
+                }
             }
         }
     }

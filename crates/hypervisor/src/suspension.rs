@@ -11,6 +11,17 @@ use crate::sync::lock;
 pub(crate) struct Suspension(Mutex<u32>);
 
 impl Partition {
+    /// After the state of VPs was restored: counts those that are suspended.
+    pub(crate) fn count_suspended(&self) {
+        let mut count = lock(&self.suspension().0);
+        *count = self.vps().filter(|vp| vp.state().is_suspended()).count() as u32;
+        if *count == self.vp_count() {
+            self.clock().freeze();
+        } else {
+            self.clock().thaw();
+        }
+    }
+
     /// Whether a VP is explicitly suspended.
     ///
     /// # Panics

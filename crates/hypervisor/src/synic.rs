@@ -7,6 +7,8 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use state::{Damaged, Reader, State, Writer};
+
 use tlfs::msr::{OverlayPage, Scontrol, Sint};
 use tlfs::synic::{
     EVENT_FLAGS_BYTE_COUNT, MESSAGE_MAX_PAYLOAD_BYTE_COUNT, MESSAGE_SIZE, MessageType, SINT_COUNT,
@@ -77,6 +79,51 @@ struct Queued {
     buffer: Buffer,
 }
 
+impl Default for Queued {
+    fn default() -> Self {
+        Self { message: Message::new(MessageType::NONE, 0, &[]), buffer: Buffer::Timer(0) }
+    }
+}
+
+state::state!(Queued { message, buffer });
+
+impl State for Message {
+    fn save(&self, writer: &mut Writer) {
+        let Self { message_type, origination_id, payload_size, payload } = self;
+        (message_type.0, *origination_id).save(writer);
+        (*payload_size, *payload).save(writer);
+    }
+
+    fn restore(&mut self, reader: &mut Reader<'_>) -> Result<(), Damaged> {
+        let message_type = MessageType(reader.value()?);
+        let (origination_id, size) = (reader.value()?, reader.value::<u8>()?);
+        let payload = reader.bytes(MESSAGE_MAX_PAYLOAD_BYTE_COUNT)?;
+        let payload =
+            payload.get(..size.into()).ok_or(Damaged::Value { kind: "payload size", value: size.into() })?;
+        *self = Self::new(message_type, origination_id, payload);
+        Ok(())
+    }
+}
+
+impl State for Buffer {
+    fn save(&self, writer: &mut Writer) {
+        match self {
+            // Which port it is the message says.
+            Self::Port(_) => 0u8.save(writer),
+            Self::Timer(timer) => (1u8, *timer).save(writer),
+        }
+    }
+
+    fn restore(&mut self, reader: &mut Reader<'_>) -> Result<(), Damaged> {
+        *self = match reader.value::<u8>()? {
+            0 => Self::Port(Arc::default()),
+            1 => Self::Timer(reader.value()?),
+            other => return Err(Damaged::Value { kind: "message buffer", value: other.into() }),
+        };
+        Ok(())
+    }
+}
+
 /// What a SINT does when something was delivered to it: this vector is to be requested.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SintInterrupt {
@@ -119,6 +166,18 @@ pub(crate) struct Synic {
     counts: SynicCounts,
 }
 
+state::state!(Synic {
+    scontrol as bits,
+    siefp as bits,
+    simp as bits,
+    sints as all bits,
+    message_page,
+    event_flags_page,
+    queues,
+    queued,
+    counts as derived,
+});
+
 impl Synic {
     /// A SynIC after creation or reset: disabled, all SINTs masked, pages zero, queues empty (TLFS 11.3.5, 11.8, 11.9).
     pub(crate) fn new(message_page: Page, event_flags_page: Page) -> Self {
@@ -134,6 +193,19 @@ impl Synic {
             queues: Default::default(),
             queued: 0,
             counts: SynicCounts::default(),
+        }
+    }
+
+    /// Puts queued messages back into buffers of their ports, which `find` gives by id, after the queues were restored.
+    pub(crate) fn take_buffers(&mut self, find: impl Fn(u64) -> Option<Arc<Buffers>>) {
+        for Queued { message, buffer } in self.queues.iter_mut().flatten() {
+            if let Buffer::Port(buffers) = buffer {
+                if let Some(found) = find(message.origination_id) {
+                    *buffers = found;
+                }
+                // A port that is gone has nobody who counts.
+                let _ = buffers.acquire();
+            }
         }
     }
 

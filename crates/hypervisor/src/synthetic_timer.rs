@@ -36,6 +36,8 @@ pub(crate) struct SyntheticTimer {
     not_before: u64,
 }
 
+state::state!(SyntheticTimer { config as bits, count, expiration, not_before });
+
 impl SyntheticTimer {
     /// A timer after creation or reset: disabled (TLFS 12.5.1).
     pub(crate) fn new() -> Self {

@@ -32,6 +32,8 @@ pub(crate) struct UnhaltedTimer {
     expiration: u64,
 }
 
+state::state!(UnhaltedTimer { config as bits, period, unhalted, executes_since, expiration });
+
 impl UnhaltedTimer {
     /// A timer after creation or reset, of a VP that is halted.
     pub(crate) fn new() -> Self {

@@ -37,6 +37,28 @@ enum External {
     Acknowledged,
 }
 
+state::state!(Assertions { level, external });
+
+impl state::State for External {
+    fn save(&self, writer: &mut state::Writer) {
+        match *self {
+            Self::Deasserted => 0u8.save(writer),
+            Self::Asserted(vector) => (1u8, vector).save(writer),
+            Self::Acknowledged => 2u8.save(writer),
+        }
+    }
+
+    fn restore(&mut self, reader: &mut state::Reader<'_>) -> Result<(), state::Damaged> {
+        *self = match reader.value::<u8>()? {
+            0 => Self::Deasserted,
+            1 => Self::Asserted(reader.value()?),
+            2 => Self::Acknowledged,
+            other => return Err(state::Damaged::Value { kind: "external interrupt", value: other.into() }),
+        };
+        Ok(())
+    }
+}
+
 impl Assertions {
     /// Asserts a vector, or none, in place of the one that was asserted before and is not acknowledged.
     fn set_level(&mut self, kind: LevelKind, vector: Option<u8>, apic: &mut LocalApic) {

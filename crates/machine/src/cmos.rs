@@ -57,7 +57,7 @@ const ALARM_REGISTERS: [u8; 3] = [1, 3, 5];
 
 /// Everything the clock remembers.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct State {
+struct State {
     index: u8,
     register_a: u8,
     register_b: u8,
@@ -71,11 +71,15 @@ pub struct State {
     now: Time,
 }
 
+state::state!(State { index, register_a, register_b, happened, offset_ns, held, alarm, memory, now });
+
 /// The clock.
 #[derive(Debug)]
 pub struct Cmos {
     state: State,
 }
+
+state::state!(Cmos { state });
 
 impl Cmos {
     /// A clock that shows `start_ns` nanoseconds since 1970-01-01 at [`Time::ZERO`], with the sizes of RAM below and
@@ -94,16 +98,6 @@ impl Cmos {
                 now: Time::ZERO,
             },
         }
-    }
-
-    /// The state, to save or compare.
-    pub fn state(&self) -> &State {
-        &self.state
-    }
-
-    /// Takes up a saved state.
-    pub fn restore(&mut self, state: State) {
-        self.state = state;
     }
 
     /// A reset of the machine: interrupts off, the clock goes on (MC146818A, RESET pin).

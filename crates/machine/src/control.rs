@@ -39,6 +39,8 @@ pub struct Control {
     post_code: u8,
 }
 
+state::state!(Control { reset, port_a, post_code });
+
 impl Control {
     /// The last POST code that the guest wrote.
     pub fn post_code(&self) -> u8 {

@@ -24,6 +24,8 @@ pub struct DebugExit {
     matched: usize,
 }
 
+state::state!(DebugExit { matched });
+
 impl PortDevice for DebugExit {
     fn read(&mut self, _now: Time, _port: u16, _size: AccessSize) -> u32 {
         // Nothing to read. Zero at 0xF4 tells a guest that the device is there, where an empty port shows ones.

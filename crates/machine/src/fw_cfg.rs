@@ -33,6 +33,8 @@ pub struct FwCfg {
     offset: usize,
 }
 
+state::state!(FwCfg { ram_size, processors, selected, offset });
+
 impl FwCfg {
     /// A device that tells of `ram_size` bytes and `processors` virtual processors.
     pub fn new(ram_size: u64, processors: u16) -> Self {

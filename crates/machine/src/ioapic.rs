@@ -74,9 +74,12 @@ impl Entry {
     }
 }
 
+state::state!(Entry(_));
+state::state!(State { id, select, entries, pins });
+
 /// Everything the I/O APIC remembers.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct State {
+struct State {
     id: u8,
     select: u8,
     entries: [Entry; PINS as usize],
@@ -92,21 +95,13 @@ pub struct IoApic {
     messages: Vec<InterruptMessage>,
 }
 
+state::state!(IoApic { base as derived, state, messages as derived });
+
 impl IoApic {
     /// An I/O APIC whose registers begin at guest-physical address `base`.
     pub fn new(base: u64) -> Self {
         let state = State { id: 0, select: 0, entries: [Entry(MASKED); PINS as usize], pins: 0 };
         Self { base, state, messages: Vec::new() }
-    }
-
-    /// The state, to save or compare.
-    pub fn state(&self) -> &State {
-        &self.state
-    }
-
-    /// Takes up a saved state.
-    pub fn restore(&mut self, state: State) {
-        self.state = state;
     }
 
     /// The messages sent since the last call.

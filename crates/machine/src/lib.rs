@@ -67,3 +67,30 @@ pub enum ExitRequest {
     /// It wrote this code to the debug-exit port.
     DebugExit(u32),
 }
+
+/// Why the run ended, if it did, as state.
+pub(crate) mod exit_request {
+    use state::{Damaged, Reader, State, Writer};
+
+    use crate::ExitRequest;
+
+    pub(crate) fn save(request: &Option<ExitRequest>, writer: &mut Writer) {
+        match *request {
+            None => 0u8.save(writer),
+            Some(ExitRequest::PowerOff) => 1u8.save(writer),
+            Some(ExitRequest::Reset) => 2u8.save(writer),
+            Some(ExitRequest::DebugExit(code)) => (3u8, code).save(writer),
+        }
+    }
+
+    pub(crate) fn restore(request: &mut Option<ExitRequest>, reader: &mut Reader<'_>) -> Result<(), Damaged> {
+        *request = match reader.value::<u8>()? {
+            0 => None,
+            1 => Some(ExitRequest::PowerOff),
+            2 => Some(ExitRequest::Reset),
+            3 => Some(ExitRequest::DebugExit(reader.value()?)),
+            other => return Err(Damaged::Value { kind: "exit request", value: other.into() }),
+        };
+        Ok(())
+    }
+}

@@ -20,7 +20,8 @@ use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::ExitRequest;
+use state::{Damaged, Reader, State, Writer};
+
 use crate::bus::{AccessSize, AddressMap, MmioDevice, Overlap, PortDevice, PortMap};
 use crate::cmos::{self, Cmos};
 use crate::control::{self, Control};
@@ -35,6 +36,7 @@ use crate::pm::{self, PowerManagement};
 use crate::test_device::{self, TestDevice, TestDeviceBackend};
 use crate::time::Time;
 use crate::uart::{self, Uart};
+use crate::{ExitRequest, exit_request};
 
 /// The I/O APIC pin of ISA interrupt 0, as the MADT's override says.
 pub(crate) const TIMER_PIN: u8 = 2;
@@ -183,6 +185,8 @@ struct Wiring {
 /// Most ticks that are kept: what a guest does not take for that long it does not count.
 const MOST_LOST_TICKS: u64 = 1000;
 
+state::state!(Wiring { pic, ioapic, intr, lost_ticks });
+
 impl Wiring {
     fn new() -> Self {
         Self {
@@ -269,6 +273,23 @@ struct Devices {
     serial_input: Option<Box<dyn SerialInput>>,
     exit: Option<ExitRequest>,
 }
+
+state::state!(Devices {
+    now,
+    wiring,
+    pit,
+    cmos,
+    uart,
+    pm,
+    control,
+    debug_exit,
+    fw_cfg,
+    test_device as derived,
+    port_devices as derived,
+    mmio_devices as derived,
+    serial_input as derived,
+    exit as via exit_request,
+});
 
 impl Devices {
     /// `None` for the test device of a machine without one, whose ports are not claimed.
@@ -550,6 +571,22 @@ impl Pc {
     /// The last POST code that the guest wrote to port 0x80.
     pub fn post_code(&self) -> u8 {
         self.lock().control.post_code()
+    }
+
+    /// Saves what devices remember. Devices that were added are their owner's to save, and so is what is at the other end of the serial port.
+    pub fn save(&self, writer: &mut Writer) {
+        self.lock().save(writer);
+    }
+
+    /// Gives the devices of a machine of the same make back what they remembered. Processors stand still, and are restored too: their inputs are not touched.
+    ///
+    /// # Errors
+    /// If the bytes are no such state; the machine is then of no use.
+    pub fn restore(&self, reader: &mut Reader<'_>) -> Result<(), Damaged> {
+        let mut devices = self.lock();
+        devices.restore(reader)?;
+        self.deadline.store(devices.next_deadline().as_ns(), Ordering::Release);
+        Ok(())
     }
 
     /// Puts the machine into its state after power-on, except that clock and CMOS memory go on. Devices that were

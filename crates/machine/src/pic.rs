@@ -35,6 +35,8 @@ enum Expects {
     Icw4,
 }
 
+state::state_enum!(Expects { Mask = 0, Icw2 = 1, Icw3 = 2, Icw4 = 3 });
+
 /// One controller.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Chip {
@@ -58,6 +60,26 @@ struct Chip {
     read_in_service: bool,
     poll: bool,
 }
+
+state::state!(Chip {
+    lines,
+    edges,
+    level_triggered,
+    mask,
+    in_service,
+    vector_base,
+    lowest,
+    expects,
+    icw4_follows,
+    single,
+    auto_eoi,
+    rotate_in_auto_eoi,
+    special_fully_nested,
+    special_mask,
+    read_in_service,
+    poll,
+});
+state::state!(State { first, second });
 
 impl Chip {
     fn new(level_triggered: u8) -> Self {
@@ -214,7 +236,7 @@ impl Chip {
 
 /// Everything the pair remembers.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct State {
+struct State {
     first: Chip,
     second: Chip,
 }
@@ -224,6 +246,8 @@ pub struct State {
 pub struct PicPair {
     state: State,
 }
+
+state::state!(PicPair { state });
 
 impl PicPair {
     /// A pair of which the inputs in `level_triggered` (bit n: interrupt n) are set to level in ELCR, as firmware does
@@ -235,16 +259,6 @@ impl PicPair {
 
     /// Interrupts whose trigger mode can be changed: not the timer, keyboard, cascade, clock and coprocessor.
     const LEVEL_CAPABLE: u16 = 0xDEF8;
-
-    /// The state, to save or compare.
-    pub fn state(&self) -> &State {
-        &self.state
-    }
-
-    /// Takes up a saved state.
-    pub fn restore(&mut self, state: State) {
-        self.state = state;
-    }
 
     /// Drives the line of ISA interrupt `irq` (0-15).
     pub fn set_line(&mut self, irq: u8, asserted: bool) {

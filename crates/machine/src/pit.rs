@@ -36,13 +36,15 @@ const OUT2: u8 = 1 << 5;
 
 /// Everything the timer remembers.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct State {
+struct State {
     channels: [Channel; 3],
     /// Bits 3:0 of port 0x61.
     control_b: u8,
     /// The tick up to which edges of channel 0 have been reported.
     tick: i64,
 }
+
+state::state!(State { channels, control_b, tick });
 
 /// The timer.
 #[derive(Debug)]
@@ -59,17 +61,9 @@ impl Default for Pit {
     }
 }
 
+state::state!(Pit { state });
+
 impl Pit {
-    /// The state, to save or compare.
-    pub fn state(&self) -> &State {
-        &self.state
-    }
-
-    /// Takes up a saved state.
-    pub fn restore(&mut self, state: State) {
-        self.state = state;
-    }
-
     /// Brings the timer to `now` and tells how often channel 0's output rose since the last call. It may have fallen
     /// again.
     pub fn advance(&mut self, now: Time) -> u64 {

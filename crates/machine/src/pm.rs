@@ -40,7 +40,7 @@ const SLEEP_ENABLE: u16 = 1 << 13;
 
 /// Everything the block remembers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct State {
+struct State {
     status: u16,
     enable: u16,
     /// Only the sleep type.
@@ -49,23 +49,17 @@ pub struct State {
     ticks: u64,
 }
 
+state::state!(State { status, enable, control, ticks });
+
 /// The power management block.
 #[derive(Debug, Default)]
 pub struct PowerManagement {
     state: State,
 }
 
+state::state!(PowerManagement { state });
+
 impl PowerManagement {
-    /// The state, to save or compare.
-    pub fn state(&self) -> &State {
-        &self.state
-    }
-
-    /// Takes up a saved state.
-    pub fn restore(&mut self, state: State) {
-        self.state = state;
-    }
-
     /// Brings the timer to `now`: each change of its top bit is an event.
     pub fn advance(&mut self, now: Time) {
         let ticks = FREQUENCY.ticks_at(now).max(self.state.ticks);

@@ -15,6 +15,8 @@ const NANOSECONDS_PER_SECOND: u128 = 1_000_000_000;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Time(u64);
 
+state::state!(Time(_));
+
 impl Time {
     /// The moment the clock was started.
     pub const ZERO: Self = Self(0);

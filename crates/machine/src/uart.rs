@@ -74,7 +74,7 @@ const MSR_DCD: u8 = 1 << 7;
 
 /// Everything the UART remembers.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct State {
+struct State {
     received: VecDeque<u8>,
     interrupt_enable: u8,
     fifo_control: u8,
@@ -89,6 +89,20 @@ pub struct State {
     divisor: u16,
     scratch: u8,
 }
+
+state::state!(State {
+    received,
+    interrupt_enable,
+    fifo_control,
+    line_control,
+    modem_control,
+    modem_status,
+    overrun,
+    thr_empty_pending,
+    timeout_at,
+    divisor,
+    scratch,
+});
 
 impl Default for State {
     fn default() -> Self {
@@ -118,17 +132,9 @@ pub struct Uart {
     now: Time,
 }
 
+state::state!(Uart { state, sent, now });
+
 impl Uart {
-    /// The state, to save or compare.
-    pub fn state(&self) -> &State {
-        &self.state
-    }
-
-    /// Takes up a saved state.
-    pub fn restore(&mut self, state: State) {
-        self.state = state;
-    }
-
     /// Whether [`Uart::take_sent`] has something to fetch.
     pub fn has_sent(&self) -> bool {
         !self.sent.is_empty()
@@ -533,7 +539,7 @@ mod tests {
         uart.write_register(3, LCR_DLAB);
         uart.write_register(0, 0x34);
         uart.write_register(1, 0x12);
-        assert_eq!(uart.state().divisor, 0x1234);
+        assert_eq!(uart.state.divisor, 0x1234);
         uart.write_register(3, 0);
         assert_eq!(uart.read_register(1), 0x0F, "the divisor is not IER");
     }

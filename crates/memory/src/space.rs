@@ -113,6 +113,16 @@ impl Space {
         })
     }
 
+    /// Calls `each` for every mapped page of a view, in order, with its guest page, its object and its page there. Overlays do not count: it
+    /// is what they cover.
+    pub fn for_each_mapped(&self, view: ViewId, mut each: impl FnMut(u64, &MemoryObject, u64)) {
+        let views = self.views();
+        let Some(view) = views.get(usize::from(view.0)) else { return };
+        for (gpn, pages, object, first, _) in view.runs() {
+            (0..pages).for_each(|page| each(gpn + page, object, first + page));
+        }
+    }
+
     /// Calls `each` for the part of `gpa..gpa + bytes` in each page, with the offset in the page's object, the offset in
     /// the buffer, and the length. The rights of every page are checked before the first call (TLFS 5.2: a split
     /// access is checked whole).

@@ -42,7 +42,7 @@ fn main() -> ExitCode {
         }
     };
     let outcome = match options.command {
-        Command::Run(options) => run::run(&options),
+        Command::Run(options) => run::run(*options),
         Command::Features { markdown } => {
             show!("{}", features::page(markdown));
             Ok(Status::Done)

@@ -46,6 +46,16 @@ pub(crate) enum Refusal {
     Console(#[from] ConsoleError),
     #[error("the guest cannot be connected to its host: {0}")]
     Port(#[from] hypervisor::PortError),
+    #[error("what was saved of the guest cannot be restored: {0}")]
+    Snapshot(state::Damaged),
+    #[error("a bug ended the run; please report what was printed above")]
+    Broken,
+    #[error(transparent)]
+    Share(#[from] crate::run::share::BadShare),
+    #[error("{0} needs --time virtual: with the host's clock no run can be held to it")]
+    NeedsVirtualTime(&'static str),
+    #[error("cannot read standard input: {0}")]
+    StandardInput(std::io::Error),
     #[error("the host gives no thread for a virtual processor: {0}")]
     Thread(std::io::Error),
     #[error("the host lets nobody wait for SIGUSR1: {0}")]

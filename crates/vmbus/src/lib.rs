@@ -15,10 +15,12 @@ mod tests;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use hypervisor::{Partition, Port, PortError, PortHandler, PortKind, PortOwner, SintIndex};
+use hypervisor::{GuestTarget, Partition, Port, PortError, PortHandler, PortKind, PortOwner, SintIndex};
+use state::{Damaged, Reader, State, Writer};
 use tlfs::HvStatus;
 use tlfs::synic::MessageType;
 use tlfs::vp::VpIndex;
+use tlfs::vsm::Vtl;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use message::{Header, InitiateContact, Kind, Version, VersionResponse};
@@ -53,6 +55,33 @@ impl VmbusHost {
     }
 }
 
+impl State for VmbusHost {
+    fn save(&self, writer: &mut Writer) {
+        let guest = self.server.guest();
+        guest.is_some().save(writer);
+        if let Some(Guest { port, vp, sint, unloaded }) = &*guest {
+            (port.id().into_bits(), *vp).save(writer);
+            (sint.number(), *unloaded).save(writer);
+        }
+    }
+
+    fn restore(&mut self, reader: &mut Reader<'_>) -> Result<(), Damaged> {
+        self.server.set_guest(None);
+        if !reader.value::<bool>()? {
+            return Ok(());
+        }
+        let (id, vp) = (reader.value::<u32>()?, reader.value()?);
+        let (number, unloaded) = (reader.value::<u8>()?, reader.value()?);
+        let sint = SintIndex::new(number).ok_or(Damaged::Value { kind: "SINT", value: number.into() })?;
+        let taken = Damaged::Value { kind: "VMBus port", value: id.into() };
+        let partition = self.partition.upgrade().ok_or(taken)?;
+        let owner = PortOwner::Guest(GuestTarget { vp: VpIndex(vp), vtl: Vtl::VTL0, sint });
+        let port = partition.create_port_with_id(id, PortKind::Message, owner).map_err(|_| taken)?;
+        self.server.set_guest(Some(Guest { port, vp, sint, unloaded }));
+        Ok(())
+    }
+}
+
 impl Drop for VmbusHost {
     fn drop(&mut self) {
         if let Some(partition) = self.partition.upgrade() {
@@ -68,6 +97,9 @@ impl Drop for VmbusHost {
 /// The guest, as far as it has told of itself.
 struct Guest {
     port: Arc<Port>,
+    /// Where that leads to.
+    vp: u32,
+    sint: SintIndex,
     /// It has said that it is done. The port stays for what it has not read yet.
     unloaded: bool,
 }
@@ -120,7 +152,7 @@ impl Server {
         else {
             return;
         };
-        self.set_guest(Some(Guest { port, unloaded: false }));
+        self.set_guest(Some(Guest { port, vp: contact.target_vp, sint, unloaded: false }));
         self.send(&VersionResponse::new(version));
     }
 

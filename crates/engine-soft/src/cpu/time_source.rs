@@ -59,6 +59,14 @@ impl TimeSource {
         }
     }
 
+    /// Goes on where another processor stood after so many instructions, whose generator stood here.
+    pub(crate) fn resume(&mut self, instructions: u64, generator: Generator) {
+        if let Self::Virtual(time) = self {
+            time.told = instructions;
+            time.generator = generator;
+        }
+    }
+
     /// Where the generator stands, if there is one.
     pub(crate) fn random(&self) -> Option<u64> {
         match self {

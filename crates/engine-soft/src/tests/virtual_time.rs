@@ -76,7 +76,6 @@ fn run_to_end(machine: &mut Machine, mut deadline: impl FnMut(u64) -> Option<u64
     let clock = machine.group.clock();
     let mut exits = Vec::new();
     let mut next = deadline(0);
-    let mut before = 0;
     loop {
         let exit = machine.vp.run(RunLimits { deadline: next, ..RunLimits::default() });
         if exit.reason == ExitReason::Deadline {
@@ -84,7 +83,6 @@ fn run_to_end(machine: &mut Machine, mut deadline: impl FnMut(u64) -> Option<u64
             assert!(clock.now() >= due && clock.now() <= due + 1, "{due}: {}", clock.now());
             next = deadline(clock.now());
             if replace {
-                before += machine.vp.instructions();
                 let state = machine.vp.save();
                 machine.vp = machine.group.create_vp(7).unwrap();
                 machine.vp.restore(&state);
@@ -104,7 +102,7 @@ fn run_to_end(machine: &mut Machine, mut deadline: impl FnMut(u64) -> Option<u64
         state: machine.vp.save(),
         results: (0..2048).map(|word| machine.read(RESULTS + 8 * word)).collect(),
         now: clock.now(),
-        instructions: before + machine.vp.instructions(),
+        instructions: machine.vp.instructions(),
         exits,
     }
 }

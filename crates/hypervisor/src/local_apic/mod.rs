@@ -124,6 +124,26 @@ pub struct LocalApic {
     timer: Timer,
 }
 
+state::state!(LocalApic {
+    id,
+    x2apic_exists,
+    base as bits,
+    tpr,
+    ldr,
+    dfr,
+    svr as bits,
+    requested,
+    in_service,
+    level,
+    auto_eoi,
+    esr as bits,
+    errors as bits,
+    icr as bits,
+    lvt as all bits,
+    lint0,
+    timer,
+});
+
 const FLAT_MODEL: u32 = u32::MAX;
 
 impl LocalApic {

@@ -42,6 +42,31 @@ pub(super) struct Timer {
     tsc_deadline: u64,
 }
 
+state::state!(Timer {
+    rates as derived,
+    mode as via mode,
+    divide,
+    initial_count,
+    began,
+    armed,
+    tsc_deadline,
+});
+
+/// The mode as the LVT has it.
+mod mode {
+    use state::{Damaged, Reader, State, Writer};
+    use x86::apic::TimerMode;
+
+    pub(super) fn save(mode: &TimerMode, writer: &mut Writer) {
+        mode.into_bits().save(writer);
+    }
+
+    pub(super) fn restore(mode: &mut TimerMode, reader: &mut Reader<'_>) -> Result<(), Damaged> {
+        *mode = TimerMode::from_bits(reader.value()?);
+        Ok(())
+    }
+}
+
 impl Timer {
     pub(super) fn new(rates: Rates) -> Self {
         Self {

@@ -5,6 +5,8 @@
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct VectorSet([u32; 8]);
 
+state::state!(VectorSet(_));
+
 impl VectorSet {
     pub(super) fn insert(&mut self, vector: u8) {
         self.0[usize::from(vector >> 5)] |= 1 << (vector & 31);

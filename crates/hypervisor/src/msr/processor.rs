@@ -62,6 +62,18 @@ pub(crate) struct ProcessorMsrs {
     nb_cfg: u64,
 }
 
+state::state!(ProcessorMsrs {
+    mtrr_def_type,
+    mtrr_fixed,
+    mtrr_variable,
+    mcg_status,
+    misc_enable,
+    spec_ctrl,
+    syscfg,
+    hwcr,
+    nb_cfg,
+});
+
 /// Which fixed-range MTRR a number is.
 const fn fixed_index(number: u32) -> Option<usize> {
     match number {

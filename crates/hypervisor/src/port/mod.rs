@@ -74,7 +74,7 @@ pub enum PortOwner {
 pub(crate) struct Buffers(AtomicU32);
 
 impl Buffers {
-    fn acquire(&self) -> bool {
+    pub(crate) fn acquire(&self) -> bool {
         let taken = self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, |used| {
             (used < PORT_MESSAGE_BUFFERS as u32).then_some(used + 1)
         });

@@ -9,7 +9,7 @@ use tlfs::HvStatus;
 use tlfs::synic::{ConnectionId, EVENT_FLAGS_COUNT, PortId};
 
 use super::monitor::{MonitorConnection, MonitorPage, MonitorPort};
-use super::{Port, PortKind, PortOwner};
+use super::{Buffers, Port, PortKind, PortOwner};
 use crate::partition::Partition;
 use crate::vp::state::VTL_COUNT;
 
@@ -110,6 +110,22 @@ impl Ports {
 
     fn write(&self) -> RwLockWriteGuard<'_, Tables> {
         self.tables.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The id that was given out last.
+    pub(crate) fn last_id(&self) -> u32 {
+        self.read().last_id
+    }
+
+    /// Has the search for a free id go on after this one.
+    pub(crate) fn set_last_id(&self, id: u32) {
+        self.write().last_id = id;
+    }
+
+    /// The message buffers of a port, by its id.
+    pub(crate) fn buffers(&self, id: u64) -> Option<Arc<Buffers>> {
+        let id = u32::try_from(id).ok()?;
+        self.read().ports.get(&id).map(|port| Arc::clone(&port.buffers))
     }
 
     /// Creates a port of `partition`, with this id or with one that is free.

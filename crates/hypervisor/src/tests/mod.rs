@@ -8,6 +8,7 @@ mod hypercalls;
 mod interface;
 mod monitors;
 mod ports;
+mod saved;
 mod survival;
 mod suspension;
 mod synic;

@@ -9,6 +9,7 @@
 mod events;
 mod exit;
 mod run;
+mod saved;
 mod shared;
 pub(crate) mod state;
 
@@ -113,6 +114,18 @@ impl Vp {
     /// Programs the local APIC as firmware does before it hands over: enabled in software, LINT0 as ExtINT, LINT1 as NMI.
     pub fn set_up_local_apic_as_firmware_does(&mut self) {
         self.shared().state().vtl(Vtl::VTL0).apic.set_up_as_firmware_does();
+    }
+
+    /// Whether an instruction has begun and not ended ([`EngineVp::is_in_instruction`]).
+    #[must_use]
+    pub fn is_in_instruction(&self) -> bool {
+        self.engine.is_in_instruction()
+    }
+
+    /// Guest instructions that have retired ([`EngineVp::instructions`]).
+    #[must_use]
+    pub fn instructions(&self) -> u64 {
+        self.engine.instructions()
     }
 
     /// What has happened on this VP, if the partition was made to count.

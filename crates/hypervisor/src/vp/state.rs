@@ -40,6 +40,8 @@ pub(crate) enum RunState {
     GuestIdle,
 }
 
+state::state_enum!(RunState { Running = 0, WaitForStartUp = 1, Halted = 2, GuestIdle = 3 });
+
 /// What is shared of a VP.
 pub(crate) struct VpState {
     run_state: RunState,
@@ -52,6 +54,9 @@ pub(crate) struct VpState {
     pub(crate) flush: PendingFlush,
     vtls: [VtlState; VTL_COUNT],
 }
+
+// What was to be flushed is: a VP that takes up a state knows no translations.
+state::state!(VpState { run_state, suspended, nmi, init, start_up, flush as derived, vtls });
 
 impl VpState {
     pub(crate) fn new(run_state: RunState, vtls: [VtlState; VTL_COUNT]) -> Self {
@@ -183,6 +188,19 @@ pub(crate) struct VtlState {
     timers_due: Option<u64>,
     retry_due: Option<u64>,
 }
+
+state::state!(VtlState {
+    apic_config as derived,
+    apic,
+    synic,
+    timers,
+    unhalted_timer,
+    timer_messages,
+    eoi_assist,
+    assertions,
+    timers_due,
+    retry_due,
+});
 
 /// Interrupts that synthetic timers raised.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

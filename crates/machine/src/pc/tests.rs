@@ -581,3 +581,40 @@ mod properties {
         }
     }
 }
+
+#[test]
+fn another_machine_goes_on_where_the_first_one_was_saved() {
+    let saved = |bench: &Bench| {
+        let mut writer = state::Writer::default();
+        bench.pc.save(&mut writer);
+        writer.into_bytes()
+    };
+    let mut first = Bench::new();
+    first.use_pic(0x0001);
+    first.route(2, 0x31);
+    first.program_pit(2, 11_932);
+    first.out(0x70, 0x0B);
+    first.out(0x71, 0x42);
+    first.out(0x3FB, 3);
+    first.out(0x3FC, 0x0B);
+    first.input.0.lock().unwrap().extend(b"ab");
+    first.now = Time::from_ns(25_000_000);
+    first.pc.serial_input_ready(first.now);
+    let bytes = saved(&first);
+
+    let mut second = Bench::new();
+    second.now = first.now;
+    let mut reader = state::Reader::new(&bytes);
+    second.pc.restore(&mut reader).unwrap();
+    reader.end().unwrap();
+    assert_eq!(saved(&second), bytes);
+    assert_eq!(second.pc.next_deadline(), first.pc.next_deadline());
+    assert!(second.pc.next_deadline().is_some());
+    assert_eq!(second.inp(0x3F8), b'a');
+    second.out(0x70, 0x0B);
+    assert_eq!(second.inp(0x71), 0x42);
+    for length in (0..bytes.len()).step_by(13) {
+        let mut reader = state::Reader::new(&bytes[..length]);
+        assert_eq!(Bench::new().pc.restore(&mut reader), Err(state::Damaged::Short), "{length}");
+    }
+}

@@ -31,6 +31,34 @@ enum Counting {
     Paused { elapsed: i64, count: i64 },
 }
 
+state::state_enum!(Access { Low = 0, High = 1, Both = 2 });
+
+impl state::State for Counting {
+    fn save(&self, writer: &mut state::Writer) {
+        match *self {
+            Self::Idle { output } => (0u8, output).save(writer),
+            Self::Running { start, count, next } => {
+                (1u8, start).save(writer);
+                (count, next).save(writer);
+            }
+            Self::Paused { elapsed, count } => {
+                (2u8, elapsed).save(writer);
+                count.save(writer);
+            }
+        }
+    }
+
+    fn restore(&mut self, reader: &mut state::Reader<'_>) -> Result<(), state::Damaged> {
+        *self = match reader.value::<u8>()? {
+            0 => Self::Idle { output: reader.value()? },
+            1 => Self::Running { start: reader.value()?, count: reader.value()?, next: reader.value()? },
+            2 => Self::Paused { elapsed: reader.value()?, count: reader.value()? },
+            other => return Err(state::Damaged::Value { kind: "timer's counting", value: other.into() }),
+        };
+        Ok(())
+    }
+}
+
 /// One counter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Channel {
@@ -46,6 +74,19 @@ pub(super) struct Channel {
     latched_count: Option<u16>,
     latched_status: Option<u8>,
 }
+
+state::state!(Channel {
+    mode,
+    bcd,
+    access,
+    gate,
+    counting,
+    reload,
+    first_byte,
+    read_high_next,
+    latched_count,
+    latched_status,
+});
 
 impl Default for Channel {
     fn default() -> Self {

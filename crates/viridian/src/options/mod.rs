@@ -4,6 +4,7 @@
 mod enlightenments;
 mod profile;
 mod size;
+mod time;
 mod verdict;
 
 use std::path::PathBuf;
@@ -15,6 +16,8 @@ use enlightenments::enlightenments;
 use hypervisor::Enlightenments;
 pub(crate) use profile::{Phase, ProfileOptions};
 use size::memory_size;
+pub(crate) use time::TimeKind;
+use time::TimeOptions;
 use verdict::VerdictOptions;
 
 /// Hyper-V that runs anywhere: serves Microsoft's hypervisor interface to guests, on any x86-64 Linux.
@@ -120,6 +123,9 @@ pub(crate) struct RunOptions {
     pub(crate) profile: ProfileOptions,
 
     #[command(flatten)]
+    pub(crate) time: TimeOptions,
+
+    #[command(flatten)]
     pub(crate) verdict: VerdictOptions,
 
     /// Debian mirror to fetch from.
@@ -206,6 +212,8 @@ mod tests {
             &["saved-state", "images", "x.vsv", "--from", "0x80000000"],
             &["features", "--markdown"],
             &["explain", "leaf:3"],
+            &["run", "debian", "--time", "virtual", "--state-hash", "100M", "--seed", "7"],
+            &["run", "--time", "virtual", "--state-hash", "--cpu-cap", "50%", "--cpu-weight", "200"],
             &["run", "--interactive", "--hv", "all,-stimer,-stimer-direct"],
         ] {
             parse(words).unwrap_or_else(|error| panic!("{words:?}: {error}"));
@@ -232,6 +240,8 @@ mod tests {
             (&["run", "--expect", ""], "--expect"),
             (&["run", "--interactive", "--multiboot", "x"], "--multiboot"),
             (&["run", "debian", "--interactive"], "--interactive"),
+            (&["run", "--time", "imaginary"], "imaginary"),
+            (&["run", "--cpu-cap", "150"], "'150'"),
             (&["run", "--profile", "debian"], "run debian --profile"),
             (&["run", "--phase", "a=x"], "--profile"),
             (&["run", "--profile", "--phase", "a"], "NAME=TEXT"),

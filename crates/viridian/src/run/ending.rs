@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! How a run ends: the first reason counts, and stops everyone.
 
-use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use hypervisor::{CrashReport, Partition};
@@ -60,13 +60,17 @@ impl From<ExitRequest> for End {
 pub(crate) struct Ending {
     end: Mutex<Option<End>>,
     ended: Condvar,
-    partition: OnceLock<Arc<Partition>>,
+    partition: Mutex<Weak<Partition>>,
 }
 
 impl Ending {
     /// Tells whose VPs are to be stopped.
     pub(crate) fn set_partition(&self, partition: &Arc<Partition>) {
-        let _ = self.partition.set(Arc::clone(partition));
+        *self.partition.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(partition);
+    }
+
+    fn partition(&self) -> Option<Arc<Partition>> {
+        self.partition.lock().unwrap_or_else(PoisonError::into_inner).upgrade()
     }
 
     /// Ends the run, if it has not ended already.
@@ -77,7 +81,7 @@ impl Ending {
             self.ended.notify_all();
         }
         drop(first);
-        if let Some(partition) = self.partition.get() {
+        if let Some(partition) = self.partition() {
             partition.vps().for_each(hypervisor::VpShared::stop);
         }
     }
@@ -118,7 +122,7 @@ impl Ending {
 impl Attention for Ending {
     /// VP 0's thread is the one that keeps the machine's time.
     fn deadline_moved(&self) {
-        if let Some(partition) = self.partition.get() {
+        if let Some(partition) = self.partition() {
             partition.vp(0).stop();
         }
     }

@@ -1,85 +1,80 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! `viridian run`: builds a machine around a partition, loads the guest, runs it, and says how it ended.
 
+mod computer;
 mod core_file;
 mod crowd;
 mod ending;
 mod expect;
 mod guest;
+mod in_turn;
 mod profile;
 mod rebooting;
 mod report;
 mod request;
+mod serve;
+pub(crate) mod share;
 mod thread;
 mod trace_file;
+mod turns;
+mod typed;
 mod wiring;
 
-use std::sync::{Arc, Weak};
+use std::io::IsTerminal;
+use std::sync::{Arc, Mutex, Weak};
 use std::thread::JoinHandle;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use engine::{Engine, Segment, SegmentName, TableRegister};
 use engine_soft::SoftEngine;
 use engine_soft::model::{Model, ModelName, Vendor};
-use hypervisor::{Enlightenment, Partition, PartitionConfig, TraceSink, Tracing, Vp};
+use hypervisor::{TraceSink, Tracing, Vp};
 use loader::{EntryState, Image, MemoryMap, MemoryRange, RangeKind, SegmentRegister};
-use machine::acpi::{AcpiConfig, AcpiTables};
 use machine::console::{Console, ConsoleEvent};
 use machine::layout::{E820Kind, MemoryLayout};
-use machine::time::{Frequency, TscClock};
-use machine::{Pc, PcConfig};
 use memory::{MemoryObject, Rights, Space, ViewId};
-use vmbus::VmbusHost;
 
-use crate::options::{CpuModel, CpuVendor, EngineName, ProfileOptions, RunOptions};
+use crate::options::{CpuModel, CpuVendor, EngineName, ProfileOptions, RunOptions, TimeKind};
 use crate::refusal::Refusal;
 use crate::status::Status;
+use computer::{Computer, Plan, SharedInput, SharedOutput};
 use core_file::CoreFile;
 use crowd::Crowd;
 use ending::{End, Ending};
 use guest::Guest;
+use in_turn::{InTurn, Mail};
 use profile::Profile;
-use rebooting::Resettable;
+use serve::Surroundings;
+use share::Share;
 use thread::VpThread;
 use trace_file::TraceFile;
-use wiring::{SelfConnections, ToMachine, ToProcessors};
+use typed::Typed;
 
 /// The view that a guest without VTLs has.
 const VIEW: ViewId = ViewId(0);
 
-/// Runs a guest to its end.
-pub(crate) fn run(options: &RunOptions) -> Result<Status, Refusal> {
-    let verdict = &options.verdict;
-    let core = verdict.core.as_deref().map(CoreFile::new).transpose()?;
-    let guest = Guest::from_options(options)?;
-    let layout = MemoryLayout::new(options.memory)?;
-    let (engine, address_bits) = make_engine(options)?;
-    let space = Space::new(address_bits);
+/// What the real-time clock shows at the start under virtual time: the first of January 2026, UTC.
+const VIRTUAL_START: Duration = Duration::from_secs(1_767_225_600);
 
-    let trace =
-        options.profile.trace.as_deref().map(|path| TraceFile::create(path, options.cpus)).transpose()?;
-    let config = PartitionConfig {
-        vp_count: options.cpus,
-        enlightenments: options.hv,
-        tracing: tracing(&options.profile, trace.as_ref()),
-        ..PartitionConfig::default()
-    };
-    let has_vmbus = options.hv.contains(Enlightenment::Synic);
-    let (partition, mut vps) = Partition::create(&engine, &space, config)?;
-    let apic_ids = partition.vps().map(hypervisor::VpShared::apic_id).collect();
-    let acpi = AcpiTables::new(&AcpiConfig { apic_ids, vmbus: has_vmbus })?;
-    rebooting::boot(&guest, &layout, &acpi, &partition, &mut vps)?;
-    let mut vmbus = has_vmbus.then(|| VmbusHost::connect(&partition)).transpose()?;
+/// Runs a guest to its end.
+pub(crate) fn run(options: RunOptions) -> Result<Status, Refusal> {
+    let options = Arc::new(options);
+    let verdict = &options.verdict;
+    let share = share(&options)?;
+    let core = verdict.core.as_deref().map(CoreFile::new).transpose()?;
+    let guest = Guest::from_options(&options)?;
+    let layout = MemoryLayout::new(options.memory)?;
+    let repeatable = options.time.time == TimeKind::Virtual;
 
     let mut console = Console::on_stdio(guest.at_end_of_input)?;
-    // Its files are not needed again, unless it boots again.
-    let guest = verdict.reboot.then_some(guest);
     let ending = Arc::new(Ending::default());
-    ending.set_partition(&partition);
-    let frequency = Frequency::new(partition.clock().frequency()).expect("a clock that runs");
-    let time = TscClock::new(frequency, 0);
-    let started = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as i128);
-    let connections = Arc::new(SelfConnections::new(Arc::clone(&partition)));
+    // A terminal's input comes while the guest runs; everything else is there before it starts, if the run is to be repeatable.
+    let typed = if repeatable && !std::io::stdin().is_terminal() {
+        Some(Typed::standard_input(guest.at_end_of_input).map_err(Refusal::StandardInput)?)
+    } else {
+        None
+    };
+    let input = typed.as_ref().map_or_else(|| console.input(), |typed| Box::new(typed.clone()));
     let output = match &verdict.expect {
         Some(text) => {
             let ending = Arc::clone(&ending);
@@ -87,38 +82,47 @@ pub(crate) fn run(options: &RunOptions) -> Result<Status, Refusal> {
         }
         None => console.output(),
     };
-    let profile = Profile::new(&options.profile, &partition);
-    let output = match &profile {
-        Some(profile) => profile.watch(&options.profile, output),
-        None => output,
-    };
-    let config = PcConfig::new(layout, options.cpus)
-        .clock_start_ns(started)
-        .serial_input(console.input())
-        .serial_output(output)
-        .test_device(connections.clone());
-    let pc = Arc::new(Pc::new(config, Arc::new(ToProcessors(Arc::clone(&partition))), ending.clone())?);
-    partition.set_interrupt_controller(Arc::new(ToMachine {
-        pc: Arc::downgrade(&pc),
-        partition: Arc::downgrade(&partition),
-        time,
-    }));
-    listen(&mut console, &pc, &partition, time, &ending, profile.as_ref())?;
+    let trace =
+        options.profile.trace.as_deref().map(|path| TraceFile::create(path, options.cpus)).transpose()?;
+    let plan = Arc::new(Plan {
+        options: Arc::clone(&options),
+        tracing: tracing(&options.profile, trace.as_ref()),
+        layout,
+        clock_start_ns: if repeatable { VIRTUAL_START } else { since_epoch() }.as_nanos() as i128,
+        ending: Arc::clone(&ending),
+        input: SharedInput(Arc::new(Mutex::new(input))),
+        output: SharedOutput::new(output),
+    });
+    let mut computer = Computer::new(&plan)?;
+    let profile = Profile::new(&options.profile, &computer.around.partition);
+    if let Some(profile) = &profile {
+        plan.output.change(|output| profile.watch(&options.profile, output));
+    }
+    computer.boot(&guest)?;
+    // Its files are not needed again, unless it boots again.
+    let guest = verdict.reboot.then_some(guest);
+    let mail: Arc<Mail> = Arc::default();
+    if typed.is_none() {
+        listen(&mut console, input_ready(&computer, repeatable.then_some(&mail)), &ending, profile.as_ref())?;
+    }
 
     request::listen(&ending)?;
     let limit = verdict.timeout.map(|time| (Instant::now() + time, time));
     let end = loop {
-        let threads = start(vps, &pc, time, &ending)?;
+        let running = if repeatable {
+            Running::in_turn(InTurn::new(computer, share, &plan, typed.clone(), &mail))?
+        } else {
+            Running::each(computer, &ending)?
+        };
         let end = ending.wait(limit);
         if matches!(end, End::Quit | End::Timeout(_)) {
             // Who ends a run does not wait for a reader of its output, who may have stopped to read.
             console.abandon_output();
         }
-        vps = threads.into_iter().filter_map(|thread| thread.join().ok()).collect();
+        computer = running.join()?;
         let Some(guest) = guest.as_ref().filter(|_| end == End::Reset) else { break end };
-        let around = Resettable { partition: &partition, pc: &pc, time, connections: &connections };
-        around.reset(&mut vps, &mut vmbus)?;
-        rebooting::boot(guest, &layout, &acpi, &partition, &mut vps)?;
+        computer.reset()?;
+        computer.boot(guest)?;
         ending.begin_again();
         if let Some(profile) = &profile {
             profile.begin_again();
@@ -126,21 +130,83 @@ pub(crate) fn run(options: &RunOptions) -> Result<Status, Refusal> {
     };
     // The terminal is the user's again before anything is said.
     drop(console);
+    if options.time.state_hash.is_some() {
+        report::state_hash(&computer, computer.instructions());
+    }
     if options.profile.stats {
-        report::statistics(&vps, partition.clock().now(), partition.clock().frequency());
+        let clock = computer.around.partition.clock();
+        report::statistics(&computer.vps, clock.now(), clock.frequency());
     }
     if let Some(profile) = &profile {
-        profile.tell_at_end(&vps)?;
+        profile.tell_at_end(&computer.vps)?;
     }
     if let Some(trace) = &trace {
         report::lost_events(trace.finish()?);
     }
     let status = report::end(&end, verdict.expect.as_deref());
     if let Some(core) = core.filter(|_| end.leaves_core(verdict.expect.is_some())) {
-        core.write(&space, &layout.mapped(), &mut vps)?;
+        core.write(&Arc::clone(computer.space()), &plan.layout.mapped(), &mut computer.vps)?;
         report::core(core.path());
     }
     Ok(status)
+}
+
+/// What the console does when there is input: it wakes the machine, or leaves that to the thread that runs the VPs in turn.
+fn input_ready(computer: &Computer, mail: Option<&Arc<Mail>>) -> Box<dyn Fn() + Send + Sync> {
+    if let Some(mail) = mail.map(Arc::clone) {
+        return Box::new(move || mail.input());
+    }
+    let Surroundings { partition, pc, time } = computer.around.clone();
+    let (pc, partition) = (Arc::downgrade(&pc), Arc::downgrade(&partition));
+    Box::new(move || {
+        if let (Some(pc), Some(partition)) = (pc.upgrade(), partition.upgrade()) {
+            pc.serial_input_ready(time.time(partition.clock().now()));
+        }
+    })
+}
+
+fn since_epoch() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
+/// The threads that run the VPs of a computer.
+enum Running {
+    /// One for each VP, which the computer has not got meanwhile.
+    Each(Box<Computer>, Vec<JoinHandle<Vp>>),
+    /// One for all.
+    InTurn(JoinHandle<Computer>),
+}
+
+impl Running {
+    fn each(mut computer: Computer, ending: &Arc<Ending>) -> Result<Self, Refusal> {
+        let vps = std::mem::take(&mut computer.vps);
+        let crowd = Arc::new(Crowd::new(vps.len() as u32));
+        let start = |vp: Vp| {
+            let name = format!("VP {}", vp.index());
+            let (around, ending, crowd) = (computer.around.clone(), Arc::clone(ending), Arc::clone(&crowd));
+            let thread = VpThread { vp, around, ending, crowd };
+            std::thread::Builder::new().name(name).spawn(|| thread.run()).map_err(Refusal::Thread)
+        };
+        let threads = vps.into_iter().map(start).collect::<Result<_, _>>()?;
+        Ok(Self::Each(Box::new(computer), threads))
+    }
+
+    fn in_turn(in_turn: InTurn) -> Result<Self, Refusal> {
+        let thread = std::thread::Builder::new().name("VPs".to_owned());
+        Ok(Self::InTurn(thread.spawn(|| in_turn.run()).map_err(Refusal::Thread)?))
+    }
+
+    /// Waits for their end, and gives back what they ran.
+    fn join(self) -> Result<Computer, Refusal> {
+        match self {
+            Self::Each(mut computer, threads) => {
+                // One that panicked has said so, and is no more.
+                computer.vps = threads.into_iter().filter_map(|thread| thread.join().ok()).collect();
+                Ok(*computer)
+            }
+            Self::InTurn(thread) => thread.join().map_err(|_| Refusal::Broken),
+        }
+    }
 }
 
 /// What is done with what happens on VPs.
@@ -152,22 +218,22 @@ fn tracing(options: &ProfileOptions, trace: Option<&Arc<TraceFile>>) -> Tracing 
     }
 }
 
-/// Gives each VP a thread.
-fn start(
-    vps: Vec<Vp>,
-    pc: &Arc<Pc>,
-    time: TscClock,
-    ending: &Arc<Ending>,
-) -> Result<Vec<JoinHandle<Vp>>, Refusal> {
-    let crowd = Arc::new(Crowd::new(vps.len() as u32));
-    vps.into_iter()
-        .map(|vp| {
-            let (pc, ending, crowd) = (Arc::clone(pc), Arc::clone(ending), Arc::clone(&crowd));
-            let thread = VpThread { vp, pc, time, ending, crowd };
-            let name = format!("VP {}", thread.vp.index());
-            std::thread::Builder::new().name(name).spawn(|| thread.run()).map_err(Refusal::Thread)
-        })
-        .collect()
+/// What share of a processor each VP gets.
+fn share(options: &RunOptions) -> Result<Share, Refusal> {
+    let time = &options.time;
+    let share = Share::new(time.cpu_reserve, time.cpu_cap, time.cpu_weight, options.cpus)?;
+    if time.time == TimeKind::Real {
+        if share != Share::default() {
+            return Err(Refusal::NeedsVirtualTime("--cpu-reserve, --cpu-cap and --cpu-weight"));
+        }
+        if time.state_hash.is_some_and(|every| every != 0) {
+            return Err(Refusal::NeedsVirtualTime("--state-hash N"));
+        }
+        if time.rebuild_every.is_some() {
+            return Err(Refusal::NeedsVirtualTime("--rebuild-every"));
+        }
+    }
+    Ok(share)
 }
 
 fn make_engine(options: &RunOptions) -> Result<(Arc<dyn Engine>, u32), Refusal> {
@@ -183,7 +249,11 @@ fn make_engine(options: &RunOptions) -> Result<(Arc<dyn Engine>, u32), Refusal> 
     };
     match options.engine {
         EngineName::Auto | EngineName::Soft => {
-            let engine: Arc<dyn Engine> = Arc::new(SoftEngine::new(model));
+            let engine = SoftEngine::new(model);
+            let engine: Arc<dyn Engine> = Arc::new(match options.time.time {
+                TimeKind::Real => engine,
+                TimeKind::Virtual => engine.with_virtual_time(options.time.seed),
+            });
             // CPUID 0x80000008 EAX 7:0 is the width of physical addresses.
             let bits = engine.cpuid(0x8000_0008, 0).eax & 0xFF;
             Ok((engine, bits))
@@ -251,24 +321,17 @@ fn load(space: &Space, vp: &mut Vp, image: &Image<'_>) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Lets the console wake the machine.
+/// Lets the console tell of input, and end the run.
 fn listen(
     console: &mut Console,
-    pc: &Arc<Pc>,
-    partition: &Arc<Partition>,
-    time: TscClock,
+    input_ready: Box<dyn Fn() + Send + Sync>,
     ending: &Arc<Ending>,
     profile: Option<&Arc<Profile>>,
 ) -> Result<(), Refusal> {
-    let (pc, partition, ending): (Weak<Pc>, _, _) =
-        (Arc::downgrade(pc), Arc::downgrade(partition), Arc::downgrade(ending));
+    let ending: Weak<Ending> = Arc::downgrade(ending);
     let profile = profile.map(Arc::downgrade);
     console.listen(move |event| match event {
-        ConsoleEvent::Input | ConsoleEvent::EndOfInput => {
-            if let (Some(pc), Some(partition)) = (pc.upgrade(), partition.upgrade()) {
-                pc.serial_input_ready(time.time(partition.clock().now()));
-            }
-        }
+        ConsoleEvent::Input | ConsoleEvent::EndOfInput => input_ready(),
         ConsoleEvent::Quit => {
             if let Some(ending) = ending.upgrade() {
                 ending.end(End::Quit);

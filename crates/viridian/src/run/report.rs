@@ -5,9 +5,15 @@ use std::path::Path;
 
 use hypervisor::{CrashReport, Statistics, Vp};
 
+use super::computer::Computer;
 use super::ending::End;
 use crate::harmless::harmless;
 use crate::status::Status;
+
+/// The hash of all that the run could go on from. Two runs that print the same were the same up to there.
+pub(crate) fn state_hash(computer: &Computer, executed: u64) {
+    say(&format!("state at {executed} instructions: {}", computer.hash()));
+}
 
 /// Says how the run ended, where there is something to say, and gives the exit status. `expected` is the text that the
 /// guest was to print.

@@ -1,16 +1,18 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The wires between the machine and the partition: interrupts in both directions, and the Hyper-V test device.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use hypervisor::local_apic::InterruptMessage;
-use hypervisor::{InterruptController, Partition, Port, PortKind, SintIndex};
+use hypervisor::{GuestTarget, InterruptController, Partition, Port, PortKind, PortOwner, SintIndex};
 use machine::Pc;
 use machine::interrupt::InterruptSink;
 use machine::test_device::{SintOf, TestCommand, TestDeviceBackend};
 use machine::time::TscClock;
+use state::{Damaged, Reader, State, Writer};
 use tlfs::vp::VpIndex;
+use tlfs::vsm::Vtl;
 
 /// From the machine's interrupt controllers to the local APICs.
 pub(crate) struct ToProcessors(pub(crate) Arc<Partition>);
@@ -65,7 +67,14 @@ impl InterruptController for ToMachine {
 /// What the Hyper-V test device does for a guest: it connects the guest to itself.
 pub(crate) struct SelfConnections {
     partition: Arc<Partition>,
-    made: Mutex<HashMap<u8, Arc<Port>>>,
+    made: Mutex<BTreeMap<u8, Made>>,
+}
+
+/// A connection, and the port that it leads to.
+struct Made {
+    port: Arc<Port>,
+    events: bool,
+    target: SintOf,
 }
 
 impl SelfConnections {
@@ -73,21 +82,54 @@ impl SelfConnections {
         Self { partition, made: Mutex::default() }
     }
 
-    fn create(&self, id: u8, target: SintOf, kind: PortKind) {
+    fn made(&self) -> MutexGuard<'_, BTreeMap<u8, Made>> {
+        self.made.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Connects the guest to its own SINT, by a port with this id or one that is free.
+    fn create(&self, id: u8, target: SintOf, events: bool, port: Option<u32>) {
         let Some(sint) = SintIndex::new(target.sint) else { return };
-        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut made = self.made();
         if made.contains_key(&id) {
             return;
         }
-        let Ok(port) = self.partition.create_guest_port(kind, VpIndex(target.vp.into()), sint) else {
-            return;
+        // The flag that is set has the connection's own number.
+        let kind =
+            if events { PortKind::Event { base_flag: id.into(), flag_count: 1 } } else { PortKind::Message };
+        let owner = PortOwner::Guest(GuestTarget { vp: VpIndex(target.vp.into()), vtl: Vtl::VTL0, sint });
+        let port = match port {
+            Some(port) => self.partition.create_port_with_id(port, kind, owner),
+            None => self.partition.create_port(kind, owner),
         };
+        let Ok(port) = port else { return };
         if self.partition.connect(id.into(), &port).is_ok() {
-            made.insert(id, port);
+            made.insert(id, Made { port, events, target });
         } else {
             // The number is somebody else's, such as the VMBus host's.
             self.partition.delete_port(&port);
         }
+    }
+
+    /// Saves what the guest had connected.
+    pub(crate) fn save(&self, writer: &mut Writer) {
+        let made = self.made();
+        writer.length(made.len());
+        for (id, Made { port, events, target }) in &*made {
+            (*id, *events).save(writer);
+            (target.vp, target.sint).save(writer);
+            port.id().into_bits().save(writer);
+        }
+    }
+
+    /// Connects as was saved.
+    pub(crate) fn restore(&self, reader: &mut Reader<'_>) -> Result<(), Damaged> {
+        self.destroy_all();
+        for _ in 0..reader.length()? {
+            let (id, events) = (reader.value()?, reader.value()?);
+            let target = SintOf { vp: reader.value()?, sint: reader.value()? };
+            self.create(id, target, events, Some(reader.value()?));
+        }
+        Ok(())
     }
 
     /// Takes every connection away.
@@ -96,9 +138,9 @@ impl SelfConnections {
     }
 
     fn destroy(&self, id: u8) {
-        if let Some(port) = self.made.lock().unwrap_or_else(PoisonError::into_inner).remove(&id) {
+        if let Some(made) = self.made().remove(&id) {
             self.partition.disconnect(id.into());
-            self.partition.delete_port(&port);
+            self.partition.delete_port(&made.port);
         }
     }
 }
@@ -113,11 +155,8 @@ impl TestDeviceBackend for SelfConnections {
                     self.partition.set_sint(target.vp.into(), sint);
                 }
             }
-            TestCommand::CreateMessageConnection { id, target } => self.create(id, target, PortKind::Message),
-            // The flag that is set has the connection's own number.
-            TestCommand::CreateEventConnection { id, target } => {
-                self.create(id, target, PortKind::Event { base_flag: id.into(), flag_count: 1 });
-            }
+            TestCommand::CreateMessageConnection { id, target } => self.create(id, target, false, None),
+            TestCommand::CreateEventConnection { id, target } => self.create(id, target, true, None),
             TestCommand::DestroyMessageConnection { id } | TestCommand::DestroyEventConnection { id } => {
                 self.destroy(id)
             }

@@ -30,7 +30,7 @@ fn fetched(suite: Suite) -> Result<DebianKernel, String> {
 }
 
 /// `viridian run debian` with a cache of the build's own, or `None` where Debian's archive cannot be had.
-fn run_debian(test: &str, more: &[&str]) -> Option<Command> {
+pub(crate) fn run_debian(test: &str, more: &[&str]) -> Option<Command> {
     static FETCHED: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     let fetched = FETCHED.get_or_init(|| fetched(Suite::Bookworm).map(|_| caches()));
     match fetched {

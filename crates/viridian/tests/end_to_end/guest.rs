@@ -74,6 +74,30 @@ impl Guest {
         self.out_dword(DEBUG_EXIT, code).image()
     }
 
+    /// Counts its own instructions until so many ticks of the TSC are over, and exits with how many there were in a thousand ticks.
+    pub(crate) fn instructions_per_thousand(self, ticks: u32) -> Vec<u8> {
+        const PER_ROUND: u32 = 5;
+        self.add(|asm| {
+            let mut round = asm.create_label();
+            asm.rdtsc()?;
+            asm.mov(esi, eax)?;
+            asm.xor(ecx, ecx)?;
+            asm.set_label(&mut round)?;
+            asm.inc(ecx)?;
+            asm.rdtsc()?;
+            asm.sub(eax, esi)?;
+            asm.cmp(eax, ticks)?;
+            asm.jb(round)?;
+            asm.mov(eax, PER_ROUND * 1000)?;
+            asm.mul(ecx)?;
+            asm.mov(ecx, ticks)?;
+            asm.div(ecx)?;
+            asm.mov(edx, DEBUG_EXIT)?;
+            asm.out(dx, eax)
+        })
+        .image()
+    }
+
     /// Resets the machine through the chipset.
     pub(crate) fn reset(self) -> Vec<u8> {
         self.add(|asm| {

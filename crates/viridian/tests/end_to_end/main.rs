@@ -13,3 +13,4 @@ mod terminal;
 mod tiny_vmm;
 mod tour;
 mod viridian;
+mod virtual_time;

@@ -127,6 +127,7 @@ impl EngineVp for PlantedVp {
     the_same! {
         fn can_take_interrupt(&self) -> bool;
         fn can_take_nmi(&self) -> bool;
+        fn is_in_instruction(&self) -> bool;
         fn kicker(&self) -> Arc<dyn Kick>;
         fn instructions(&self) -> u64;
         fn gpr(&self, register: Gpr) -> u64;

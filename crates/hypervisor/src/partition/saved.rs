@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The state of a partition, for another partition of the same configuration to go on from.
+//!
+//! A partition is saved while no VP runs and none is in the middle of an instruction ([`crate::Vp::is_in_instruction`]); guest memory is saved by whoever made it. The
+//! other partition gets memory first, then the host side's ports and connections with their ids, then this: partition, and each VP. Its clock goes on from
+//! where the first one's stood.
+
+use state::{Damaged, Reader, State, Writer};
+
+use super::{Partition, view_of, vtls};
+use crate::sync::lock;
+use crate::vp::state::VpState;
+
+impl Partition {
+    /// Saves what its VPs share, and what everyone may reach of each.
+    pub fn save(&self, writer: &mut Writer) {
+        // All fields are named: who adds one has to say what becomes of it.
+        let Self {
+            offer: _,
+            space: _,
+            reference_time,
+            processor: _,
+            vps,
+            vtls: _,
+            crash,
+            ports,
+            // Monitored ports and connections are the host side's to make again, with their pages.
+            monitors: _,
+            // Counted again from the VPs.
+            suspension: _,
+            overlay_pages: _,
+            apic_frequency: _,
+            msr_handler: _,
+            interrupt_controller: _,
+            phases: _,
+        } = self;
+        reference_time.clock().now().save(writer);
+        reference_time.last_read().save(writer);
+        lock(&crash.0).save(writer);
+        ports.last_id().save(writer);
+        for vtl in vtls() {
+            self.vtl(vtl).hypercall_page.registers().save(writer);
+            self.vtl(vtl).reference_tsc_page.msr().into_bits().save(writer);
+        }
+        for vp in vps {
+            let mut state = vp.state();
+            // What the guest did to the assist page is as good as told: when somebody looks must make no difference.
+            vtls().into_iter().for_each(|vtl| state.vtl(vtl).settle_eoi_assist());
+            state.save(writer);
+        }
+    }
+
+    /// Takes up what was saved of a partition of the same configuration. Each VP is then restored as well.
+    ///
+    /// # Errors
+    /// If the bytes are no such state; the partition is then of no use.
+    pub fn restore(&self, reader: &mut Reader<'_>) -> Result<(), Damaged> {
+        self.clock().skip_to(reader.value()?);
+        self.reference_time().set_last_read(reader.value()?);
+        lock(&self.crash.0).restore(reader)?;
+        self.ports().set_last_id(reader.value()?);
+        for vtl in vtls() {
+            let mut registers = (0, 0);
+            registers.restore(reader)?;
+            self.vtl(vtl).hypercall_page.restore(registers, self.space(), view_of(vtl));
+            let page = reader.value::<u64>()?;
+            self.vtl(vtl).reference_tsc_page.set(page.into(), self.space(), view_of(vtl));
+        }
+        for vp in self.vps() {
+            let mut state = vp.state();
+            VpState::restore(&mut state, reader)?;
+            for vtl in vtls() {
+                state.vtl(vtl).synic.take_buffers(|port| self.ports().buffers(port));
+            }
+            drop(state);
+            vp.notify();
+        }
+        self.count_suspended();
+        Ok(())
+    }
+}

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Partitions that are saved, and others that go on from there.
+
+use state::{Damaged, Reader, State, Writer};
+use tlfs::msr;
+use tlfs::synic::MessageType;
+use tlfs::vp::VpIndex;
+
+use super::*;
+use crate::{GuestTarget, PortKind, PortOwner};
+
+const SINT: u8 = 4;
+const PORT: u32 = 0x77;
+
+fn save(lab: &Lab) -> Vec<u8> {
+    let mut writer = Writer::default();
+    lab.partition.save(&mut writer);
+    lab.vps.iter().for_each(|vp| vp.save(&mut writer));
+    writer.into_bytes()
+}
+
+fn restore(lab: &mut Lab, bytes: &[u8]) -> Result<(), Damaged> {
+    let mut reader = Reader::new(bytes);
+    lab.partition.restore(&mut reader)?;
+    lab.vps.iter_mut().try_for_each(|vp| vp.restore(&mut reader))?;
+    reader.end()
+}
+
+/// A lab with a port to SINT 4 of VP 1.
+fn with_port() -> (Lab, Arc<crate::Port>) {
+    let lab = Lab::new(2);
+    let target = GuestTarget { vp: VpIndex(1), vtl: Vtl::VTL0, sint: sint(SINT) };
+    let port = lab.partition.create_port_with_id(PORT, PortKind::Message, PortOwner::Guest(target)).unwrap();
+    (lab, port)
+}
+
+/// One that a guest has used for a while.
+fn used() -> Lab {
+    let (mut lab, port) = with_port();
+    lab.enable_hypercalls(0x5000);
+    lab.enable_synic(1);
+    for (number, value) in [
+        (msr::SINT4, 0x71),
+        (msr::STIMER0_COUNT, 1_000_000),
+        (msr::STIMER0_CONFIG, 0x5_0001 | 0x50 << 4 | 1 << 12),
+        (msr::VP_ASSIST_PAGE, 0x9001),
+        (msr::REFERENCE_TSC, 0xA001),
+        (msr::CRASH_P0, 0xDEAD),
+        (0x250, 0x0606_0606_0606_0606),
+    ] {
+        lab.write_msr(1, number, value).unwrap();
+    }
+    for word in 0..5u32 {
+        assert_eq!(port.post_message(MessageType(1), &word.to_le_bytes()), HvStatus::SUCCESS);
+    }
+    lab
+}
+
+#[test]
+fn another_partition_goes_on_where_the_first_one_was_saved() {
+    let first = used();
+    let bytes = save(&first);
+    let (mut second, port) = with_port();
+    restore(&mut second, &bytes).unwrap();
+    assert_eq!(save(&second), bytes);
+    for number in [msr::SINT4, msr::STIMER0_COUNT, msr::STIMER0_CONFIG, msr::SIMP, msr::VP_ASSIST_PAGE] {
+        assert_ne!(second.read_msr(1, number), Ok(0), "{number:#x}");
+    }
+    assert_eq!(second.read_msr(0, msr::CRASH_P0), Ok(0xDEAD));
+    assert_eq!(second.read_msr(1, 0x250), Ok(0x0606_0606_0606_0606));
+    // Overlays lie where they lay.
+    for page in [0x5, 0x9, 0xA] {
+        assert!(second.partition.is_overlay(Vtl::VTL0, page), "page {page:#x}");
+    }
+    // The first message is in its slot; four wait, in buffers of the port, which has sixteen.
+    let free = (0..20).filter(|_| port.post_message(MessageType(1), &[9]) == HvStatus::SUCCESS).count();
+    assert_eq!(free, 12);
+    let mut words = Vec::new();
+    while second.slot(1, SINT).0 != 0 {
+        words.push(second.slot(1, SINT).3);
+        second.free_slot(1, SINT);
+        second.write_msr(1, msr::EOM, 0).unwrap();
+    }
+    assert_eq!(words[..5], [0, 1, 2, 3, 4]);
+    assert_eq!(words.len(), 17);
+}
+
+#[test]
+fn damaged_states_are_errors() {
+    let bytes = save(&used());
+    let (mut lab, _port) = with_port();
+    for length in (0..bytes.len()).step_by(401) {
+        assert_eq!(restore(&mut lab, &bytes[..length]), Err(Damaged::Short), "{length}");
+    }
+    for index in (0..bytes.len()).step_by(211) {
+        let mut damaged = bytes.clone();
+        damaged[index] ^= 0xFF;
+        // Most bytes are values of registers, any of which will do.
+        let _ = restore(&mut lab, &damaged);
+    }
+}
