@@ -83,7 +83,7 @@ fn main() {
     let ram = MemoryObject::allocate(1 << 20).expect("memory");
     space.batch(|batch| batch.map(ViewId(0), 0, ram.pages(), &ram, 0, Rights::ALL)).expect("a map");
     let shared: Arc<dyn Engine> = Arc::new(engine.clone());
-    let config = PartitionConfig { vp_count: VPS, ..Default::default() };
+    let config = PartitionConfig { vp_count: VPS, wakes_at_once: 2, ..Default::default() };
     let (partition, mut vps) = Partition::create(&shared, &space, config).expect("a partition");
     vps.iter_mut().for_each(Vp::set_up_local_apic_as_firmware_does);
     let mut caller = vps.remove(0);

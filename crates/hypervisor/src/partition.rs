@@ -50,6 +50,9 @@ pub struct PartitionConfig {
     pub tracing: Tracing,
     /// A host program's own MSRs.
     pub msr_handler: Option<Arc<dyn MsrHandler>>,
+    /// How many VPs are woken at once of those that sleep when several get an interrupt: so many by the sender, and so many by each that wakes. For hosts where to
+    /// wake a VP costs something, and where each VP has a thread that runs it as soon as it is woken; with `u32::MAX` the sender wakes all.
+    pub wakes_at_once: u32,
 }
 
 impl Default for PartitionConfig {
@@ -62,6 +65,7 @@ impl Default for PartitionConfig {
             apic_frequency: 200_000_000,
             tracing: Tracing::default(),
             msr_handler: None,
+            wakes_at_once: u32::MAX,
         }
     }
 }
@@ -212,7 +216,7 @@ impl Partition {
             monitors: Monitors::new(),
             phases: Phases::default(),
             suspension: Suspension::default(),
-            sleepers: Sleepers::new(config.vp_count),
+            sleepers: Sleepers::new(config.vp_count, config.wakes_at_once),
             overlay_pages: object.id(),
             apic_frequency: config.apic_frequency,
             msr_handler: config.msr_handler,

@@ -1,39 +1,41 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Waking several VPs at once.
 //!
-//! To wake a thread costs a system call of microseconds, so an interrupt to 63 sleeping VPs would keep its sender for a hundred. The sender notes them
-//! instead, wakes two, and each that wakes wakes two of those that are left before it runs. Nobody is forgotten: as long as some are left, somebody was woken
-//! who has yet to come by here, because whoever has a [`crate::Waker`] runs its VP when it is woken.
+//! To wake a thread costs a system call of microseconds, so an interrupt to 63 sleeping VPs would keep its sender for a hundred. Where the host asks for it
+//! ([`crate::PartitionConfig::wakes_at_once`]), the sender notes them instead, wakes two, and each that wakes wakes two of those that are left before it runs. Nobody is forgotten: as long as some are left, somebody was woken
+//! who has yet to come by here, because there whoever has a [`crate::Waker`] runs its VP when it is woken.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::partition::Partition;
 use crate::vp::VpShared;
 
-/// How many VPs each wakes.
-const EACH: usize = 2;
-
 /// VPs that were told to look at their shared state while they slept, and that nobody has woken yet.
-pub(crate) struct Sleepers(Box<[AtomicU64]>);
+pub(crate) struct Sleepers {
+    /// Bit n of word m: VP 64 m + n.
+    set: Box<[AtomicU64]>,
+    /// How many each wakes.
+    at_once: u32,
+}
 
 impl Sleepers {
-    pub(crate) fn new(vp_count: u32) -> Self {
-        Self((0..vp_count.div_ceil(64)).map(|_| AtomicU64::new(0)).collect())
+    pub(crate) fn new(vp_count: u32, at_once: u32) -> Self {
+        Self { set: (0..vp_count.div_ceil(64)).map(|_| AtomicU64::new(0)).collect(), at_once }
     }
 
     fn add(&self, index: u32) {
-        self.0[index as usize / 64].fetch_or(1 << (index % 64), Ordering::SeqCst);
+        self.set[index as usize / 64].fetch_or(1 << (index % 64), Ordering::SeqCst);
     }
 
     /// Forgets a VP; whether it was there.
     fn remove(&self, index: u32) -> bool {
-        let (word, bit) = (&self.0[index as usize / 64], 1 << (index % 64));
+        let (word, bit) = (&self.set[index as usize / 64], 1 << (index % 64));
         word.load(Ordering::SeqCst) & bit != 0 && word.fetch_and(!bit, Ordering::SeqCst) & bit != 0
     }
 
     /// Some VP, which is forgotten.
     fn take(&self) -> Option<u32> {
-        for (number, word) in self.0.iter().enumerate() {
+        for (number, word) in self.set.iter().enumerate() {
             loop {
                 let set = word.load(Ordering::SeqCst);
                 if set == 0 {
@@ -60,7 +62,7 @@ impl Partition {
 
     /// Wakes some of the VPs that are left.
     pub(crate) fn wake_some(&self) {
-        for _ in 0..EACH {
+        for _ in 0..self.sleepers().at_once {
             let Some(index) = self.sleepers().take() else { return };
             self.vp(index).wake();
         }
@@ -79,7 +81,7 @@ mod tests {
 
     #[test]
     fn each_sleeper_is_taken_once() {
-        let sleepers = Sleepers::new(130);
+        let sleepers = Sleepers::new(130, 2);
         for index in [0, 63, 64, 129, 64] {
             sleepers.add(index);
         }

@@ -586,6 +586,7 @@ impl Pc {
         let mut devices = self.lock();
         devices.restore(reader)?;
         self.deadline.store(devices.next_deadline().as_ns(), Ordering::Release);
+        self.has_lost_ticks.store(devices.wiring.lost_ticks != 0, Ordering::Relaxed);
         Ok(())
     }
 

@@ -28,6 +28,8 @@ impl Partition {
             monitors: _,
             // Counted again from the VPs.
             suspension: _,
+            // Nobody sleeps in the other partition: each VP looks at its state before it does.
+            sleepers: _,
             overlay_pages: _,
             apic_frequency: _,
             msr_handler: _,

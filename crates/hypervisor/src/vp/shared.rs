@@ -12,8 +12,7 @@ use crate::sync::lock;
 use crate::trace::PhaseStatistics;
 
 /// Called to wake a thread that sleeps because [`super::VpExit::Idle`] told it to. It must not block. Waking a thread that does not
-/// sleep must make its next sleep end at once, as [`std::thread::Thread::unpark`] does. A thread that was woken runs its VP without
-/// delay: others may be left to it to wake (`wake.rs`).
+/// sleep must make its next sleep end at once, as [`std::thread::Thread::unpark`] does.
 pub type Waker = Box<dyn Fn() + Send + Sync>;
 
 /// Takes a VP's index and what it has counted.

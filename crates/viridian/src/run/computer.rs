@@ -21,6 +21,7 @@ use super::serve::Surroundings;
 use super::wiring::{SelfConnections, ToMachine, ToProcessors};
 use super::{VIEW, make_engine, map_memory};
 use crate::options::RunOptions;
+use crate::options::TimeKind;
 use crate::refusal::Refusal;
 
 /// What a guest runs on.
@@ -102,6 +103,11 @@ impl Computer {
             vp_count: options.cpus,
             enlightenments: options.hv,
             tracing: plan.tracing.clone(),
+            // VPs in turn, under virtual time, wake for nothing.
+            wakes_at_once: match options.time.time {
+                TimeKind::Real => 2,
+                TimeKind::Virtual => u32::MAX,
+            },
             ..PartitionConfig::default()
         };
         let has_vmbus = options.hv.contains(Enlightenment::Synic);
