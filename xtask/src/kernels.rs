@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! `cargo xtask kernels`: boots every stock kernel of Debian with 1, 2 and 4 VPs, as a Hyper-V guest and as a plain PC, and prints a table.
+//! `cargo xtask kernels`: boots every stock kernel of Debian with 1, 2 and 4 VPs, as a Hyper-V guest and as a plain PC, and once with all that the host's processor
+//! has; prints a table.
 
 use std::path::Path;
 use std::time::Instant;
@@ -71,12 +72,16 @@ pub(crate) fn run(repository: &Path, options: &Options) -> bool {
     for suite in [Suite::Bookworm, Suite::Trixie, Suite::Sid] {
         for flavour in [Flavour::Cloud, Flavour::Generic] {
             let name = format!("{} {}", suite.name(), flavour.name());
-            let row = |cpus: &u32, hv| format!("{name}, {cpus} VPs, --hv {hv}");
+            let row = |cpus: u32, hv, cpu: &str| {
+                (format!("{name}, {cpus} VPs, --hv {hv}{cpu}"), cpus, hv, !cpu.is_empty())
+            };
+            let with_host = options.cpus.first().map(|&cpus| row(cpus, "all", " --cpu host"));
             let rows: Vec<_> = options
                 .cpus
                 .iter()
-                .flat_map(|cpus| ["all", "none"].map(|hv| (row(cpus, hv), *cpus, hv)))
-                .filter(|(row, _, _)| row.contains(&options.only))
+                .flat_map(|&cpus| ["all", "none"].map(|hv| row(cpus, hv, "")))
+                .chain(with_host)
+                .filter(|(row, ..)| row.contains(&options.only))
                 .collect();
             if rows.is_empty() {
                 continue;
@@ -100,11 +105,14 @@ pub(crate) fn run(repository: &Path, options: &Options) -> bool {
                     continue;
                 }
             };
-            for (row, cpus, hv) in rows {
+            for (row, cpus, hv, as_host) in rows {
                 for boot in 1..=options.boots {
                     let begun = Instant::now();
                     let mut command = machine::command(&viridian, &kernel.kernel, &initrd, cpus);
                     command.args(["--hv", hv]);
+                    if as_host {
+                        command.args(["--cpu", "host"]);
+                    }
                     let outcome = command.output().map_err(|error| error.to_string()).and_then(|ended| {
                         let output = String::from_utf8_lossy(&ended.stdout).replace('\r', "");
                         let errors = String::from_utf8_lossy(&ended.stderr);

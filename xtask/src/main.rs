@@ -3,6 +3,7 @@
 
 mod conformance;
 mod crash;
+mod enlightenments;
 mod inventory;
 mod kernels;
 mod long;
@@ -47,6 +48,8 @@ enum Task {
     Kernels(kernels::Options),
     /// Run the conformance guest here and under QEMU with KVM's own Hyper-V interface, and compare: docs/reference.md
     Reference,
+    /// Boot Debian without each service in turn, and with each that is only offered on request
+    Enlightenments(enlightenments::Options),
     /// Keep a guest busy with processes, pipes, compression and signals for minutes, and watch its memory
     Soak(soak::Options),
 }
@@ -68,6 +71,7 @@ fn main() -> ExitCode {
         }
         Task::Soak(options) => soak::run(&repository(), &options).map_err(tell),
         Task::Reference => reference::run(&repository()).map_err(tell),
+        Task::Enlightenments(options) => enlightenments::run(&repository(), &options).map_err(tell),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

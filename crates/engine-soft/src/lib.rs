@@ -64,7 +64,6 @@
 //!   guest memory is atomic: the other processors stand still meanwhile (see `alone`).
 //! * Code in memory that a host program lends is decoded at each execution, since it may change unnoticed.
 //! * Global translations do not survive a load of CR3: they are found again.
-//! * Exceptions do not raise exits ([`engine::Capabilities::exception_exits`] is false).
 
 mod alone;
 mod block;

@@ -3,7 +3,7 @@
 
 use std::sync::atomic::Ordering;
 
-use engine::{Exit, ExitReason, RunLimits, SegmentName};
+use engine::{Event, Exit, ExitReason, RunLimits, SegmentName};
 
 use crate::block::{BlockKey, CodePlace, Leave, Op};
 use crate::cpu::{Cpu, rflags, slot};
@@ -79,6 +79,15 @@ impl Cpu {
                 && let Some(reason) = self.renew_budget(limits.deadline)
             {
                 return between(reason);
+            }
+            if std::mem::take(&mut self.just_raised)
+                && let Some(reason) = self.events.pending.and_then(|event| self.exception_exit(event))
+            {
+                // Whoever is asked answers with what is to be delivered, if anything is.
+                self.events.pending = None;
+                let length = self.next_rip.wrapping_sub(self.rip);
+                let instruction_length = if length <= 15 { length as u8 } else { 0 };
+                return Exit { reason, instruction_length, delivering: None };
             }
             if let Some(event) = self.events.pending {
                 self.rewind_completed();
@@ -160,6 +169,19 @@ impl Cpu {
     /// Has an exception delivered before the next instruction.
     pub(crate) fn raise(&mut self, raised: Raised) {
         self.events.pending = Some(raised.event());
+        self.just_raised = true;
+    }
+
+    /// The exit that an exception raises, if it was chosen to.
+    pub(crate) fn exception_exit(&self, event: Event) -> Option<ExitReason> {
+        match event {
+            Event::Exception { vector, error_code, parameter }
+                if vector < 32 && self.exception_exits >> vector & 1 != 0 =>
+            {
+                Some(ExitReason::Exception { vector, error_code, parameter })
+            }
+            _ => None,
+        }
     }
 
     /// Executes blocks until a chain ends.

@@ -63,7 +63,8 @@ impl Engine for SoftEngine {
         Capabilities {
             cpuid_exits: true,
             hypercall_exits: true,
-            exception_exits: false,
+            exception_exits: true,
+            descriptor_table_guard: true,
             execute_rights: true,
             mode_based_execute: true,
             walk_rights: true,

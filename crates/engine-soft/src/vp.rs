@@ -4,9 +4,9 @@
 use std::sync::Arc;
 
 use engine::{
-    ControlRegisters, DebugRegisters, EngineVp, Event, EventState, Exit, ExitReason, FlushScope, Gpr, Kick,
-    ModelSpecificRegisters, Repeatable, Resume, RunLimits, Segment, SegmentName, TableRegister, VpState,
-    XsaveArea,
+    ControlRegisters, DebugRegisters, DescriptorTableGuard, EngineVp, Event, EventState, Exit, ExitReason,
+    FlushScope, Gpr, Kick, ModelSpecificRegisters, Repeatable, Resume, RunLimits, Segment, SegmentName,
+    TableRegister, VpState, XsaveArea,
 };
 use memory::{Space, ViewId};
 
@@ -158,6 +158,7 @@ impl EngineVp for SoftVp {
             Resume::Inject(event) => {
                 self.cpu.forget_completed();
                 // In place of an event whose delivery needed the access, the two combine as on a processor.
+                self.cpu.just_raised = false;
                 let delivering = self.cpu.events.pending.take();
                 match delivering.map_or(Some(event), |first| system::injected_during(first, event)) {
                     Some(event) => self.cpu.events.pending = Some(event),
@@ -169,6 +170,7 @@ impl EngineVp for SoftVp {
 
     fn inject(&mut self, event: Event) {
         self.cpu.forget_completed();
+        self.cpu.just_raised = false;
         self.cpu.events.pending = Some(event);
     }
 
@@ -281,7 +283,18 @@ impl EngineVp for SoftVp {
         self.cpu.events
     }
     fn set_events(&mut self, events: EventState) {
+        self.cpu.just_raised = false;
         self.cpu.events = events;
+    }
+
+    fn set_exception_exits(&mut self, vectors: u32) {
+        self.cpu.exception_exits = vectors;
+    }
+    fn set_descriptor_table_guard(&mut self, guard: DescriptorTableGuard) {
+        self.cpu.descriptor_table_guard = guard;
+    }
+    fn set_xsave(&mut self, area: &XsaveArea) {
+        Self::set_xsave(self, area);
     }
 
     fn save(&self) -> VpState {

@@ -10,6 +10,8 @@ pub struct Capabilities {
     pub hypercall_exits: bool,
     /// Chosen exceptions raise exits before they are delivered.
     pub exception_exits: bool,
+    /// Descriptor-table registers can be kept from user code ([`crate::EngineVp::set_descriptor_table_guard`]).
+    pub descriptor_table_guard: bool,
     /// Views may withhold the execute rights.
     pub execute_rights: bool,
     /// The two execute rights may differ.

@@ -37,5 +37,7 @@ pub use state::{
     VpState, XsaveArea,
 };
 pub use virtual_clock::VirtualClock;
-pub use vp::{CpuidResult, Engine, EngineError, EngineVp, FlushScope, Kick, RunLimits, VpGroup};
+pub use vp::{
+    CpuidResult, DescriptorTableGuard, Engine, EngineError, EngineVp, FlushScope, Kick, RunLimits, VpGroup,
+};
 pub use x86::segment::{Segment, SegmentAttributes, Selector, TableRegister};

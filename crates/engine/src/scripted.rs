@@ -12,9 +12,10 @@ use std::time::Duration;
 use memory::{Space, ViewId};
 
 use crate::{
-    Capabilities, Clock, ControlRegisters, CpuidResult, DebugRegisters, Engine, EngineError, EngineVp, Event,
-    EventState, Exit, ExitReason, FlushScope, Gpr, Kick, ModelSpecificRegisters, Resume, RunLimits, Segment,
-    SegmentName, TableRegister, VpGroup, VpState,
+    Capabilities, Clock, ControlRegisters, CpuidResult, DebugRegisters, DescriptorTableGuard, Engine,
+    EngineError, EngineVp, Event, EventState, Exit, ExitReason, FlushScope, Gpr, Kick,
+    ModelSpecificRegisters, Resume, RunLimits, Segment, SegmentName, TableRegister, VpGroup, VpState,
+    XsaveArea,
 };
 
 /// A clock that a test moves.
@@ -63,6 +64,10 @@ pub enum Deed {
     Flushed(String),
     /// It chose a view.
     ViewSet(ViewId),
+    /// It chose the exceptions that raise exits.
+    ExceptionExits(u32),
+    /// It chose what user code may not read.
+    DescriptorTableGuard(DescriptorTableGuard),
 }
 
 type Prepare = Box<dyn FnOnce(&mut VpState) + Send>;
@@ -96,6 +101,7 @@ impl ScriptedEngine {
                 cpuid_exits: true,
                 hypercall_exits: true,
                 exception_exits: true,
+                descriptor_table_guard: true,
                 execute_rights: true,
                 mode_based_execute: true,
                 walk_rights: true,
@@ -172,8 +178,13 @@ impl Engine for ScriptedEngine {
     fn cpuid(&self, leaf: u32, _subleaf: u32) -> CpuidResult {
         match leaf {
             0 => CpuidResult { eax: 1, ..Default::default() },
-            // x2APIC and APIC.
-            1 => CpuidResult { eax: 0x0006_0000, ecx: 1 << 21, edx: 1 << 9, ..Default::default() },
+            // x2APIC; PAE, APIC, global pages.
+            1 => CpuidResult {
+                eax: 0x0006_0000,
+                ecx: 1 << 21,
+                edx: 1 << 6 | 1 << 9 | 1 << 13,
+                ..Default::default()
+            },
             _ => CpuidResult::default(),
         }
     }
@@ -371,6 +382,15 @@ impl EngineVp for ScriptedVp {
     }
     fn set_events(&mut self, events: EventState) {
         self.state.events = events;
+    }
+    fn set_exception_exits(&mut self, vectors: u32) {
+        self.note(Deed::ExceptionExits(vectors));
+    }
+    fn set_descriptor_table_guard(&mut self, guard: DescriptorTableGuard) {
+        self.note(Deed::DescriptorTableGuard(guard));
+    }
+    fn set_xsave(&mut self, area: &XsaveArea) {
+        self.state.xsave = area.clone();
     }
     fn save(&self) -> VpState {
         self.state.clone()

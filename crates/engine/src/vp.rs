@@ -7,7 +7,7 @@ use memory::{Space, ViewId};
 
 use crate::{
     Capabilities, Clock, ControlRegisters, DebugRegisters, Event, EventState, Exit, Gpr,
-    ModelSpecificRegisters, Resume, Segment, SegmentName, TableRegister, VpState,
+    ModelSpecificRegisters, Resume, Segment, SegmentName, TableRegister, VpState, XsaveArea,
 };
 
 /// Something that can run virtual processors.
@@ -144,6 +144,17 @@ pub trait EngineVp: Send {
     /// Sets what stands between the last instruction and the next.
     fn set_events(&mut self, events: EventState);
 
+    /// Chooses the exceptions (bit n: vector n) that raise [`crate::ExitReason::Exception`] in place of being delivered, those too that an event's delivery raises, before the two
+    /// combine. Software interrupts are none. Nothing is chosen at first; an engine without [`Capabilities::exception_exits`] ignores it.
+    fn set_exception_exits(&mut self, vectors: u32);
+
+    /// Chooses the instructions that are #GP with CPL above 0. None at first; an engine without [`Capabilities::descriptor_table_guard`]
+    /// ignores it.
+    fn set_descriptor_table_guard(&mut self, guard: DescriptorTableGuard);
+
+    /// Sets x87, SSE and AVX state; the area is taken as [`EngineVp::restore`] takes it.
+    fn set_xsave(&mut self, area: &XsaveArea);
+
     /// Everything the engine keeps.
     fn save(&self) -> VpState;
     /// Replaces everything the engine keeps. The contents of `state` are taken as they are, except that an XSAVE area of another
@@ -173,6 +184,19 @@ pub enum FlushScope<'a> {
     },
     /// Those of these pages, in any address space: (first linear address, number of 4 KiB pages).
     Pages(&'a [(u64, u64)]),
+}
+
+/// Instructions that user code may not execute, though it may elsewhere.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct DescriptorTableGuard {
+    /// SGDT.
+    pub sgdt: bool,
+    /// SIDT.
+    pub sidt: bool,
+    /// SLDT.
+    pub sldt: bool,
+    /// STR.
+    pub str: bool,
 }
 
 /// What CPUID says.

@@ -4,12 +4,10 @@
 use crate::call::*;
 use crate::caller::*;
 use crate::calls::call;
-use crate::dispatch::{Invocation, Outcome};
-use crate::role::{CallDescription, Role, role};
+use crate::role;
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 use std::vec::Vec;
-use tlfs::HvStatus;
 use tlfs::hypercall::CallCode;
 use tlfs::privilege::{Privilege, PrivilegeMask};
 use zerocopy::{FromZeros, IntoBytes};

@@ -86,8 +86,16 @@ impl HypercallPage {
         lock(&self.state).msr
     }
 
-    /// Writes HV_X64_MSR_HYPERCALL. A locked register does not change; without a guest OS id it cannot be enabled.
-    pub(crate) fn set_msr(&self, value: Hypercall, space: &Space, view: ViewId) -> Result<(), BeyondSpace> {
+    /// Writes HV_X64_MSR_HYPERCALL. A locked register does not change; without a guest OS id it cannot be enabled, and where it cannot be locked
+    /// the bit for that means nothing.
+    pub(crate) fn set_msr(
+        &self,
+        value: Hypercall,
+        lockable: bool,
+        space: &Space,
+        view: ViewId,
+    ) -> Result<(), BeyondSpace> {
+        let value = value.with_locked(value.locked() && lockable);
         let mut state = lock(&self.state);
         if state.msr.locked() {
             return Ok(());

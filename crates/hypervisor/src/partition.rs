@@ -3,19 +3,24 @@
 
 mod saved;
 
-use std::sync::{Arc, OnceLock};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use engine::{Clock, Engine, EngineError};
 use memory::{MemoryError, MemoryObject, ObjectId, PAGE_SIZE, Rights, Space, ViewId};
 use tlfs::HvStatus;
+use tlfs::extended::ZeroedRange;
+use tlfs::partition::PartitionId;
 use tlfs::synic::{ConnectionId, MessageType, PortId};
 use tlfs::vp::VpIndex;
 use tlfs::vsm::Vtl;
 
+use crate::calls::{DebugLink, DeviceInterrupts};
 use crate::crash::CrashRegisters;
 use crate::enlightenment::{Enlightenments, Offer};
 use crate::eoi_assist::EoiAssist;
 use crate::hypercall_page::HypercallPage;
+use crate::intercept::{Intercepts, Parent};
 use crate::local_apic::{Destination, InterruptMessage, LocalApicConfig};
 use crate::overlay::{Overlay, Page};
 use crate::port::monitor::Monitors;
@@ -25,6 +30,7 @@ use crate::processor::ProcessorModel;
 use crate::reference_time::ReferenceTime;
 use crate::reference_tsc_page::ReferenceTscPage;
 use crate::suspension::Suspension;
+use crate::sync::lock;
 use crate::synic::{SintIndex, Synic};
 use crate::trace::{Phases, Tracing};
 use crate::vp::state::{RunState, VTL_COUNT, VpState, VtlState};
@@ -37,7 +43,7 @@ pub const MAX_VPS: u32 = 1024;
 /// What a partition is made of.
 #[derive(Clone)]
 pub struct PartitionConfig {
-    /// Number of VPs, 1 to [`MAX_VPS`]; more than 255 need `x2apic`.
+    /// Number of VPs, 0 to [`MAX_VPS`]; more than 255 need `x2apic`.
     pub vp_count: u32,
     /// What the guest is offered of the hypervisor interface.
     pub enlightenments: Enlightenments,
@@ -49,6 +55,13 @@ pub struct PartitionConfig {
     pub tracing: Tracing,
     /// A host program's own MSRs.
     pub msr_handler: Option<Arc<dyn MsrHandler>>,
+    /// The host's end of the debug transport, for a guest that is offered [`crate::Enlightenment::Debugging`].
+    pub debug_link: Option<Arc<dyn DebugLink>>,
+    /// Devices that the host gives the guest, whose interrupts it may send elsewhere.
+    pub device_interrupts: Option<Arc<dyn DeviceInterrupts>>,
+    /// A parent that is told of intercepts by the specification's messages (TLFS 6), accesses to memory that is not there among them. Without one those are
+    /// [`crate::VpExit`]s.
+    pub parent: Option<Arc<dyn Parent>>,
 }
 
 impl Default for PartitionConfig {
@@ -61,6 +74,9 @@ impl Default for PartitionConfig {
             apic_frequency: 200_000_000,
             tracing: Tracing::default(),
             msr_handler: None,
+            debug_link: None,
+            device_interrupts: None,
+            parent: None,
         }
     }
 }
@@ -89,7 +105,7 @@ pub trait InterruptController: Send + Sync {
 #[derive(Debug, thiserror::Error)]
 pub enum CreateError {
     /// The number of VPs.
-    #[error("a partition has 1 to {MAX_VPS} virtual processors (255 without x2APIC), not {0}")]
+    #[error("a partition has up to {MAX_VPS} virtual processors (255 without x2APIC), not {0}")]
     VpCount(u32),
     /// The engine refused.
     #[error(transparent)]
@@ -107,6 +123,8 @@ pub(crate) struct PartitionVtl {
 
 /// A partition. Its VPs are values of their own ([`Vp`]): whoever holds one may run it.
 pub struct Partition {
+    /// Unique in this process, unless it goes on from the state of another, whose id it then has.
+    id: AtomicU64,
     offer: Offer,
     space: Arc<Space>,
     reference_time: ReferenceTime,
@@ -118,12 +136,21 @@ pub struct Partition {
     monitors: Monitors,
     pub(crate) phases: Phases,
     suspension: Suspension,
+    intercepts: Intercepts,
+    /// VPs whose translations must not be flushed now.
+    flush_inhibits: AtomicU32,
+    boot_zeroed: Mutex<Arc<[ZeroedRange]>>,
     /// The object whose pages are the partition's overlay pages.
     overlay_pages: ObjectId,
     apic_frequency: u64,
     pub(crate) msr_handler: Option<Arc<dyn MsrHandler>>,
+    debug_link: Option<Arc<dyn DebugLink>>,
+    device_interrupts: Option<Arc<dyn DeviceInterrupts>>,
     interrupt_controller: OnceLock<Arc<dyn InterruptController>>,
 }
+
+/// The id of the next partition: ids are not used again while this process lives (TLFS 4.2.1).
+static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
 /// The view of guest memory that a VTL has.
 pub(crate) const fn view_of(vtl: Vtl) -> ViewId {
@@ -164,12 +191,12 @@ impl Partition {
         config: PartitionConfig,
     ) -> Result<(Arc<Self>, Vec<Vp>), CreateError> {
         let most = if config.x2apic { MAX_VPS } else { 255 };
-        if !(1..=most).contains(&config.vp_count) {
+        if config.vp_count > most {
             return Err(CreateError::VpCount(config.vp_count));
         }
         let group = engine.create_group(space)?;
         let reference_time = ReferenceTime::new(group.clock());
-        let offer = Offer::new(config.enlightenments);
+        let offer = Offer::new(config.enlightenments.served_by(engine.capabilities()));
         let processor =
             ProcessorModel::new(Arc::clone(engine), config.vp_count, config.x2apic, space.address_bits());
 
@@ -196,6 +223,7 @@ impl Partition {
             owned.push((engine_vp, overlays));
         }
         let partition = Arc::new(Self {
+            id: AtomicU64::new(NEXT_ID.fetch_add(1, Ordering::Relaxed)),
             offer,
             space: Arc::clone(space),
             reference_time,
@@ -207,9 +235,14 @@ impl Partition {
             monitors: Monitors::new(),
             phases: Phases::default(),
             suspension: Suspension::default(),
+            intercepts: Intercepts::new(config.parent),
+            flush_inhibits: AtomicU32::new(0),
+            boot_zeroed: Mutex::new(Arc::new([])),
             overlay_pages: object.id(),
             apic_frequency: config.apic_frequency,
             msr_handler: config.msr_handler,
+            debug_link: config.debug_link,
+            device_interrupts: config.device_interrupts,
             interrupt_controller: OnceLock::new(),
         });
         let vps = owned.into_iter().zip(0..).map(|((engine_vp, overlays), index)| {
@@ -226,6 +259,29 @@ impl Partition {
 
     pub(crate) fn interrupt_controller(&self) -> Option<&dyn InterruptController> {
         self.interrupt_controller.get().map(|controller| &**controller)
+    }
+
+    pub(crate) fn debug_link(&self) -> Option<&dyn DebugLink> {
+        self.debug_link.as_deref()
+    }
+
+    pub(crate) fn device_interrupts(&self) -> Option<&dyn DeviceInterrupts> {
+        self.device_interrupts.as_deref()
+    }
+
+    /// Tells which guest pages are zero when the guest starts (TLFS 9.4.7); of more than 255 runs the first are told. To be called while no VP runs.
+    pub fn set_boot_zeroed_memory(&self, runs: &[ZeroedRange]) {
+        *lock(&self.boot_zeroed) = runs.into();
+    }
+
+    pub(crate) fn boot_zeroed_memory(&self) -> Arc<[ZeroedRange]> {
+        Arc::clone(&lock(&self.boot_zeroed))
+    }
+
+    /// Partition id: unique among all partitions that this process makes.
+    #[must_use]
+    pub fn id(&self) -> PartitionId {
+        PartitionId(self.id.load(Ordering::Relaxed))
     }
 
     /// What the guest is offered.
@@ -266,6 +322,14 @@ impl Partition {
 
     pub(crate) fn ports(&self) -> &Ports {
         &self.ports
+    }
+
+    pub(crate) fn flush_inhibits(&self) -> &AtomicU32 {
+        &self.flush_inhibits
+    }
+
+    pub(crate) fn intercepts(&self) -> &Intercepts {
+        &self.intercepts
     }
 
     pub(crate) fn suspension(&self) -> &Suspension {

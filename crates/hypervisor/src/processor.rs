@@ -81,6 +81,51 @@ impl ProcessorModel {
         self.engine.cpuid(leaf::FEATURES, 0).eax
     }
 
+    /// Whether exceptions can be seen before they are delivered.
+    pub(crate) fn shows_exceptions(&self) -> bool {
+        self.engine.capabilities().exception_exits
+    }
+
+    /// Bits of CR4 that this processor has.
+    pub(crate) fn cr4_bits(&self) -> u64 {
+        const PCE: u64 = 1 << 8;
+        let features = self.engine.cpuid(leaf::FEATURES, 0);
+        let extended = self.engine.cpuid(leaf::EXTENDED_FEATURES, 0);
+        // The bits of CR4, the register of features, and the bit there that says that they exist.
+        let bits = [
+            (0b11, features.edx, 1),
+            (1 << 2, features.edx, 4),
+            (1 << 3, features.edx, 2),
+            (1 << 4, features.edx, 3),
+            (1 << 5, features.edx, 6),
+            (1 << 6, features.edx, 7),
+            (1 << 7, features.edx, 13),
+            (1 << 9, features.edx, 24),
+            (1 << 10, features.edx, 25),
+            (1 << 11, extended.ecx, 2),
+            (1 << 12, extended.ecx, 16),
+            (1 << 16, extended.ebx, 0),
+            (1 << 17, features.ecx, 17),
+            (1 << 18, features.ecx, 26),
+            (1 << 20, extended.ebx, 7),
+            (1 << 21, extended.ebx, 20),
+            (1 << 22, extended.ecx, 3),
+        ];
+        let exist = bits.into_iter().filter(|&(_, register, bit)| register >> bit & 1 != 0);
+        exist.fold(PCE, |bits, (bit, ..)| bits | bit)
+    }
+
+    /// Bits of XCR0 that this processor has.
+    pub(crate) fn xcr0_bits(&self) -> u64 {
+        let xsave = self.engine.cpuid(leaf::XSAVE, 0);
+        u64::from(xsave.edx) << 32 | u64::from(xsave.eax) | 1
+    }
+
+    /// Whether there are 1 GiB pages.
+    pub(crate) fn has_1g_pages(&self) -> bool {
+        self.engine.cpuid(leaf::EXTENDED_FEATURES_AMD, 0).edx >> 26 & 1 != 0
+    }
+
     /// Low bits of an APIC id that tell the processors of the package apart.
     fn id_bits(&self) -> u32 {
         self.count.next_power_of_two().trailing_zeros()
@@ -258,10 +303,14 @@ mod tests {
         let context = CpuidContext::default();
         let all = ask(Enlightenments::ALL, context, hv::FEATURES);
         assert_eq!(all.eax & 0x60, 0x60);
-        let without = ask(Enlightenments::ALL.without(Enlightenment::Synic), context, hv::FEATURES);
+        let without = ask(Enlightenments::ALL.without(Enlightenment::AccessSynicRegs), context, hv::FEATURES);
         assert_eq!(all.eax ^ without.eax, 1 << 2);
-        assert_eq!(all.ebx ^ without.ebx, 3 << 4);
-        assert_eq!(all.edx ^ without.edx, 1 << 17);
+        let privileges =
+            Enlightenments::ALL.without(Enlightenment::PostMessages).without(Enlightenment::SignalEvents);
+        assert_eq!(all.ebx ^ ask(privileges, context, hv::FEATURES).ebx, 3 << 4);
+        let feature =
+            ask(Enlightenments::ALL.without(Enlightenment::SintPollingModeAvailable), context, hv::FEATURES);
+        assert_eq!(all.edx ^ feature.edx, 1 << 17);
         assert_eq!(ask(Enlightenments::ALL, context, hv::RECOMMENDATIONS).ecx, 40);
     }
 

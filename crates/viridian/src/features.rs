@@ -3,17 +3,18 @@
 
 use std::fmt::Write;
 
-use hypervisor::{Enlightenments, Offer, served_calls};
+use hypervisor::{Bit, Enlightenment, Enlightenments, Offer, parents_calls, register_refusal, served_calls};
 use tlfs::Field;
 use tlfs::cpuid::{self, OutputRegister, RegisterInfo};
-use tlfs::hypercall::{CALLS, CallClass, CallInfo, Caller, LayoutBasis};
+use tlfs::hypercall::{CALLS, CallClass, CallCode, CallInfo, Caller, LayoutBasis};
 use tlfs::msr::{MSRS, MsrInfo, NESTED_BASE};
+use tlfs::register::REGISTERS;
 
 /// A row: what it is called, by number and by name, and why it is not served, if it is not.
 struct Row {
     number: String,
     name: String,
-    refusal: Option<&'static str>,
+    refusal: Option<String>,
 }
 
 struct Section {
@@ -24,7 +25,7 @@ struct Section {
 /// The page, as text or as Markdown.
 pub(crate) fn page(markdown: bool) -> String {
     let offer = Offer::new(Enlightenments::ALL);
-    let sections = [hypercalls(), msrs(&offer), leaves(&offer)];
+    let sections = [hypercalls(), msrs(&offer), registers(), leaves(&offer)];
     if markdown { as_markdown(&sections) } else { as_text(&sections) }
 }
 
@@ -32,15 +33,21 @@ fn hypercalls() -> Section {
     let rows = CALLS.iter().map(|call| Row {
         number: format!("{:#06x}", call.code.0),
         name: call.name.to_owned(),
-        refusal: call_refusal(call),
+        refusal: call_refusal(call).map(str::to_owned),
     });
     Section { title: "Hypercalls", rows: rows.collect() }
 }
 
 /// Why a call is not served, if it is not.
 pub(crate) fn call_refusal(call: &CallInfo) -> Option<&'static str> {
+    if parents_calls().contains(&call.code) {
+        return Some("a parent's: the host program has it as a method, a guest is denied");
+    }
     if served_calls().iter().any(|served| served.code == call.code) {
         return None;
+    }
+    if call.code == CallCode::EXT_MEMORY_HEAT_HINT {
+        return Some("the host takes no hints about memory: pages stay as they are");
     }
     Some(match (call.class, call.layout, call.caller) {
         (CallClass::Unpublished, ..) | (_, LayoutBasis::Unknown, _) => "its layout is not public",
@@ -54,7 +61,7 @@ fn msrs(offer: &Offer) -> Section {
     let rows = MSRS.iter().map(|msr| Row {
         number: format!("{:#010x}", msr.number),
         name: msr.name.to_owned(),
-        refusal: msr_refusal(offer, msr),
+        refusal: msr_refusal(offer, msr).map(str::to_owned),
     });
     Section { title: "Synthetic MSRs", rows: rows.collect() }
 }
@@ -69,6 +76,15 @@ pub(crate) fn msr_refusal(offer: &Offer, msr: &MsrInfo) -> Option<&'static str> 
         (_, None, None) => "its behaviour is not public",
         _ => "not served yet",
     })
+}
+
+fn registers() -> Section {
+    let rows = REGISTERS.iter().map(|info| Row {
+        number: format!("{:#010x}", info.register.0),
+        name: info.name.to_owned(),
+        refusal: register_refusal(info.register).map(str::to_owned),
+    });
+    Section { title: "VP registers", rows: rows.collect() }
 }
 
 /// Named bits of the leaves that tell what is offered.
@@ -89,7 +105,7 @@ fn leaves(offer: &Offer) -> Section {
             rows.push(Row {
                 number: place(info, field),
                 name: field.name.to_owned(),
-                refusal: (u64::from(bits) & field.mask() == 0).then(|| bit_refusal(info)),
+                refusal: (u64::from(bits) & field.mask() == 0).then(|| bit_refusal(info, field)),
             });
         }
     }
@@ -97,8 +113,30 @@ fn leaves(offer: &Offer) -> Section {
 }
 
 /// A bit that is clear promises nothing; a clear recommendation is an answer as well.
-fn bit_refusal(info: &RegisterInfo) -> &'static str {
-    if info.leaf == cpuid::RECOMMENDATIONS { "not recommended here" } else { "not offered" }
+fn bit_refusal(info: &RegisterInfo, field: &Field) -> String {
+    match Enlightenment::ALL.iter().find(|service| is_bit(service.bit(), info, field)) {
+        Some(service) => format!("on request: --hv all,{}", service.name()),
+        None if info.leaf == cpuid::RECOMMENDATIONS => "not recommended here".to_owned(),
+        None => "not offered".to_owned(),
+    }
+}
+
+/// Whether a service is told of by this field of a leaf.
+fn is_bit(bit: Bit, info: &RegisterInfo, field: &Field) -> bool {
+    let mask = field.mask();
+    match (bit, info.leaf, info.register) {
+        (Bit::Privilege(privilege), cpuid::FEATURES, OutputRegister::Eax) => 1 << privilege.bit() == mask,
+        (Bit::Privilege(privilege), cpuid::FEATURES, OutputRegister::Ebx) => {
+            privilege.bit() >= 32 && 1 << (privilege.bit() - 32) == mask
+        }
+        (Bit::Feature(feature), cpuid::FEATURES, OutputRegister::Edx) => {
+            u64::from(feature.into_bits()) == mask
+        }
+        (Bit::Recommendation(advice), cpuid::RECOMMENDATIONS, OutputRegister::Eax) => {
+            u64::from(advice.into_bits()) == mask
+        }
+        _ => false,
+    }
 }
 
 fn place(info: &RegisterInfo, field: &Field) -> String {
@@ -111,7 +149,7 @@ fn as_text(sections: &[Section]) -> String {
         let served = section.rows.iter().filter(|row| row.refusal.is_none()).count();
         let _ = writeln!(text, "{}: {served} of {} served", section.title, section.rows.len());
         for row in &section.rows {
-            let state = row.refusal.map_or("served".to_owned(), |why| format!("no: {why}"));
+            let state = row.refusal.as_ref().map_or("served".to_owned(), |why| format!("no: {why}"));
             let _ = writeln!(text, "  {:<20} {:<52} {state}", row.number, row.name);
         }
         text.push('\n');
@@ -133,8 +171,13 @@ fn as_markdown(sections: &[Section]) -> String {
             section.rows.len()
         );
         for row in &section.rows {
-            let _ =
-                writeln!(text, "| {} | {} | {} |", row.number, row.name, row.refusal.unwrap_or("**served**"));
+            let _ = writeln!(
+                text,
+                "| {} | {} | {} |",
+                row.number,
+                row.name,
+                row.refusal.as_deref().unwrap_or("**served**")
+            );
         }
     }
     text

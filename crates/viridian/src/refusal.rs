@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Everything that the command itself refuses or cannot do: one sentence each, and exit status 70.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use hypervisor::CreateError;
@@ -46,6 +47,14 @@ pub(crate) enum Refusal {
     Console(#[from] ConsoleError),
     #[error("the guest cannot be connected to its host: {0}")]
     Port(#[from] hypervisor::PortError),
+    #[error("'debugging' needs a debugger to talk to: add --debug-link, such as --debug-link 127.0.0.1:5005")]
+    NoDebugLink,
+    #[error(
+        "--debug-link is for guests that make hypercalls; without 'access-hypercall-msrs' in --hv there are none"
+    )]
+    DebugLinkWithoutHypercalls,
+    #[error("cannot make a debug link to {address}: {source}")]
+    DebugLink { address: SocketAddr, source: std::io::Error },
     #[error("what was saved of the guest cannot be restored: {0}")]
     Snapshot(state::Damaged),
     #[error("a bug ended the run; please report what was printed above")]

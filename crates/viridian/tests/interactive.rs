@@ -98,7 +98,10 @@ fn the_end_of_input_and_what_is_not_offered() {
     let (said, status) = session(&["--hv", "none"], "");
     assert_eq!(status, Some(4), "{said}");
     // No line feed at the end: what is there is still a command.
-    let (said, status) = session(&["--hv", "hypercalls"], "rdmsr sint0\ntimer 1\npost 0x10 x\nrdmsr 0x12345");
+    let (said, status) = session(
+        &["--hv", "access-hypercall-msrs,access-vp-index"],
+        "rdmsr sint0\ntimer 1\npost 0x10 x\nrdmsr 0x12345",
+    );
     assert_eq!(status, Some(0), "{said}");
     assert!(answer(&said, "rdmsr sint0").contains("AccessSynicRegs, which this partition lacks"), "{said}");
     assert!(answer(&said, "timer 1").contains("no SynIC"), "{said}");

@@ -35,6 +35,25 @@ impl MemoryType {
         })
     }
 
+    /// The type that memory has where the MTRRs say `mtrr` and the page's PAT entry says `pat` (SDM 3A table 11-7). Where that leaves a combination
+    /// undefined, the stricter of the two.
+    #[must_use]
+    pub const fn effective(mtrr: Self, pat: Self) -> Self {
+        use MemoryType as T;
+        match (mtrr, pat) {
+            (_, T::Uncacheable) => T::Uncacheable,
+            (_, T::WriteCombining) | (T::WriteCombining, T::UncacheableMinus | T::WriteBack) => {
+                T::WriteCombining
+            }
+            (_, T::UncacheableMinus) | (T::Uncacheable | T::UncacheableMinus | T::WriteCombining, _) => {
+                T::Uncacheable
+            }
+            (T::WriteThrough, T::WriteBack) => T::WriteThrough,
+            (T::WriteProtected, T::WriteBack) => T::WriteProtected,
+            (_, pat) => pat,
+        }
+    }
+
     /// Whether MTRRs take this encoding: all but UC-.
     pub const fn is_valid_in_mtrr(bits: u8) -> bool {
         matches!(bits, 0 | 1 | 4..=6)
@@ -131,6 +150,24 @@ mod tests {
             Pat::from_bits(0x0007_0406_0007_0106).map(|pat| pat.memory_type(1)),
             Some(MemoryType::WriteCombining)
         );
+    }
+
+    #[test]
+    fn ranges_and_pages_together() {
+        use MemoryType as T;
+        for (mtrr, pat, both) in [
+            (T::WriteBack, T::WriteBack, T::WriteBack),
+            (T::WriteBack, T::UncacheableMinus, T::Uncacheable),
+            (T::WriteBack, T::WriteThrough, T::WriteThrough),
+            (T::Uncacheable, T::WriteBack, T::Uncacheable),
+            (T::Uncacheable, T::WriteCombining, T::WriteCombining),
+            (T::WriteCombining, T::UncacheableMinus, T::WriteCombining),
+            (T::WriteCombining, T::WriteThrough, T::Uncacheable),
+            (T::WriteThrough, T::WriteBack, T::WriteThrough),
+            (T::WriteProtected, T::WriteBack, T::WriteProtected),
+        ] {
+            assert_eq!(T::effective(mtrr, pat), both, "{mtrr:?} {pat:?}");
+        }
     }
 
     #[test]

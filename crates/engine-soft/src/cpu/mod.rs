@@ -12,8 +12,8 @@ mod time_source;
 use std::sync::Arc;
 
 use engine::{
-    ControlRegisters, DebugRegisters, EventState, ExitReason, Gpr, ModelSpecificRegisters, Segment,
-    SegmentName, TableRegister,
+    ControlRegisters, DebugRegisters, DescriptorTableGuard, EventState, ExitReason, Gpr,
+    ModelSpecificRegisters, Segment, SegmentName, TableRegister,
 };
 use memory::{Space, ViewId};
 use x86::control::{Cr0, Cr4, Efer, Rflags, Xcr0};
@@ -135,6 +135,12 @@ pub struct Cpu {
     pub msrs: ModelSpecificRegisters,
     /// What stands between the last instruction and the next.
     pub events: EventState,
+    /// The pending event is an exception that has just been raised: nobody has been asked about it.
+    pub(crate) just_raised: bool,
+    /// Bit n: the exception with vector n raises an exit.
+    pub exception_exits: u32,
+    /// What user code may not execute.
+    pub descriptor_table_guard: DescriptorTableGuard,
     /// Data breakpoints that the instruction being stepped meets, as bits of DR6.
     pub(crate) data_breakpoints_met: u64,
     /// The instruction at hand holds off its own single-step trap: a software interrupt, whose gate has cleared TF, or a load of SS.
@@ -220,6 +226,9 @@ impl Cpu {
             debug: state.debug,
             msrs: state.msrs,
             events: state.events,
+            just_raised: false,
+            exception_exits: 0,
+            descriptor_table_guard: DescriptorTableGuard::default(),
             data_breakpoints_met: 0,
             holds_trap: false,
             completed: Vec::new(),

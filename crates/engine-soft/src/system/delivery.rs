@@ -31,7 +31,11 @@ pub fn deliver(cpu: &mut Cpu, event: Event) -> Result<(), ExitReason> {
             Ok(()) => return Ok(()),
             Err(Stop::Exit(reason)) => return Err(reason),
             Err(Stop::Alone) => unreachable!("a delivery locks single bytes only"),
-            Err(Stop::Exception(second)) => event = combine(event, second).ok_or(ExitReason::TripleFault)?,
+            // An exception that raises an exit does so before it combines with another (TLFS 8.13; SDM 3C 25.2).
+            Err(Stop::Exception(second)) => match cpu.exception_exit(second.event()) {
+                Some(reason) => return Err(reason),
+                None => event = combine(event, second).ok_or(ExitReason::TripleFault)?,
+            },
         }
     }
 }

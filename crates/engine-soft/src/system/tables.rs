@@ -40,10 +40,20 @@ pub(super) fn load_table(cpu: &mut Cpu, instruction: &Instruction) -> Result<Nex
     Ok(Next::Sequential)
 }
 
+/// What the hypervisor keeps from user code.
+fn require_kernel_if(cpu: &Cpu, guarded: bool) -> Result<(), Stop> {
+    if guarded { require_kernel(cpu) } else { Ok(()) }
+}
+
 /// SGDT and SIDT.
 pub(super) fn store_table(cpu: &mut Cpu, instruction: &Instruction) -> Result<Next, Stop> {
     require_kernel_or_no_umip(cpu)?;
-    let table = if instruction.mnemonic() == Mnemonic::Sgdt { cpu.gdtr } else { cpu.idtr };
+    let guard = cpu.descriptor_table_guard;
+    let (table, guarded) = match instruction.mnemonic() {
+        Mnemonic::Sgdt => (cpu.gdtr, guard.sgdt),
+        _ => (cpu.idtr, guard.sidt),
+    };
+    require_kernel_if(cpu, guarded)?;
     let size = if cpu.mode().is_64() { 10 } else { 6 };
     let linear = memory_operand(cpu, instruction, size, AccessKind::Write)?;
     let mut bytes = [0; 10];
@@ -57,7 +67,12 @@ pub(super) fn store_table(cpu: &mut Cpu, instruction: &Instruction) -> Result<Ne
 pub(super) fn store_selector(cpu: &mut Cpu, instruction: &Instruction) -> Result<Next, Stop> {
     require_protected(cpu)?;
     require_kernel_or_no_umip(cpu)?;
-    let name = if instruction.mnemonic() == Mnemonic::Str { SegmentName::Tr } else { SegmentName::Ldtr };
+    let guard = cpu.descriptor_table_guard;
+    let (name, guarded) = match instruction.mnemonic() {
+        Mnemonic::Str => (SegmentName::Tr, guard.str),
+        _ => (SegmentName::Ldtr, guard.sldt),
+    };
+    require_kernel_if(cpu, guarded)?;
     let selector = cpu.segment(name).selector;
     match instruction.op0_kind() {
         OpKind::Register => cpu.set_register(instruction.op0_register(), selector.into_bits().into()),

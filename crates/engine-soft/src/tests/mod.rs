@@ -4,10 +4,12 @@
 mod concurrency;
 mod cross_modifying;
 mod devices;
+mod interception;
 mod locked;
 mod machine;
 mod modes;
 mod programs;
+mod rights;
 mod self_modifying;
 mod vector;
 mod virtual_time;

@@ -1,18 +1,20 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Flushes of virtual translations (TLFS 9.4).
+//! Address spaces: the one that is current, and flushes of translations (TLFS 9.4).
 
 use engine::FlushScope;
 use hypercall::calls::{
     FlushVirtualAddressList, FlushVirtualAddressListEx, FlushVirtualAddressSpace, FlushVirtualAddressSpaceEx,
+    SwitchVirtualAddressSpace,
 };
-use hypercall::{HandleRep, HandleSimple, ProcessorSet};
+use hypercall::{HandleRep, HandleSimple, ProcessorSet, RepStop, Stop};
 use memory::PAGE_SHIFT;
 use tlfs::HvStatus;
 use tlfs::tlb::{
     ExtendedGvaRange, FlushFlags, FlushVirtualAddressExInput, FlushVirtualAddressInput, GvaRange,
+    SwitchVirtualAddressSpaceInput,
 };
 
-use super::{Calls, Done, RepDone};
+use super::{Calls, Condition, Done, RepDone};
 use crate::enlightenment::Enlightenment;
 use crate::flush::RUNS;
 
@@ -28,19 +30,18 @@ fn flush_targets<'a>(flags: FlushFlags, named: ProcessorSet<'a>) -> Result<Proce
 }
 
 impl Calls<'_> {
-    fn flush(&mut self, targets: &ProcessorSet<'_>, scope: FlushScope<'_>) {
+    fn flush(&mut self, targets: &ProcessorSet<'_>, scope: FlushScope<'_>) -> Done {
+        if let Some(vp) = self.partition.flush_inhibited(targets, self.index) {
+            return Err(Stop::Wait(Condition::Flush(vp)));
+        }
         self.flushes_self |= self.partition.flush(self.index, targets, scope);
+        Ok(())
     }
 
     /// HvFlushVirtualAddressSpace (TLFS 9.4.2).
-    fn flush_space(
-        &mut self,
-        address_space: u64,
-        flags: FlushFlags,
-        named: ProcessorSet<'_>,
-    ) -> Result<(), HvStatus> {
+    fn flush_space(&mut self, address_space: u64, flags: FlushFlags, named: ProcessorSet<'_>) -> Done {
         if flags.reserved_z() != 0 || flags.use_extended_range_format() {
-            return Err(HvStatus::INVALID_PARAMETER);
+            return Err(HvStatus::INVALID_PARAMETER.into());
         }
         let targets = flush_targets(flags, named)?;
         let global = !flags.non_global_mappings_only();
@@ -50,8 +51,7 @@ impl Calls<'_> {
             // The low bits of CR3 are caching and PCID.
             FlushScope::AddressSpace { root: self.check_space(address_space)? & !0xFFF, global }
         };
-        self.flush(&targets, scope);
-        Ok(())
+        self.flush(&targets, scope)
     }
 
     fn check_space(&self, address_space: u64) -> Result<u64, HvStatus> {
@@ -66,11 +66,11 @@ impl Calls<'_> {
         flags: FlushFlags,
         named: ProcessorSet<'_>,
         ranges: &[GvaRange],
-    ) -> Result<(), HvStatus> {
+    ) -> Done {
         let extended = flags.use_extended_range_format();
         let offered = self.partition.offer().features.extended_gva_ranges_for_flush_virtual_address_list();
         if flags.reserved_z() != 0 || flags.non_global_mappings_only() || (extended && !offered) {
-            return Err(HvStatus::INVALID_PARAMETER);
+            return Err(HvStatus::INVALID_PARAMETER.into());
         }
         let targets = flush_targets(flags, named)?;
         if !flags.all_virtual_address_spaces() {
@@ -88,11 +88,16 @@ impl Calls<'_> {
                 }
             }
             if count != 0 {
-                self.flush(&targets, FlushScope::Pages(&runs[..count]));
+                self.flush(&targets, FlushScope::Pages(&runs[..count]))?;
             }
         }
         Ok(())
     }
+}
+
+/// A stop before anything of a part of a list was done.
+fn first(reason: Stop<Condition>) -> RepStop<Condition> {
+    RepStop { processed: 0, reason }
 }
 
 /// First address and number of 4 KiB pages.
@@ -116,29 +121,36 @@ fn is_canonical(gva: u64) -> bool {
     matches!((gva as i64) >> 56, 0 | -1)
 }
 
+impl HandleSimple<SwitchVirtualAddressSpace> for Calls<'_> {
+    /// No guest is advised to use it, and none is kept from it (TLFS 2.4.5).
+    fn handle(&mut self, input: &SwitchVirtualAddressSpaceInput) -> Done {
+        self.new_space = Some(self.check_space(input.address_space)?);
+        Ok(())
+    }
+}
+
 impl HandleSimple<FlushVirtualAddressSpace> for Calls<'_> {
     fn handle(&mut self, input: &FlushVirtualAddressInput) -> Done {
-        self.require(&[Enlightenment::TlbFlush])?;
-        Ok(self.flush_space(
-            input.address_space,
-            input.flags,
-            ProcessorSet::from_mask(&input.processor_mask),
-        )?)
+        self.require(&[Enlightenment::UseHypercallForRemoteFlushAndLocalFlushEntire])?;
+        self.flush_space(input.address_space, input.flags, ProcessorSet::from_mask(&input.processor_mask))
     }
 }
 
 impl HandleSimple<FlushVirtualAddressSpaceEx> for Calls<'_> {
     fn handle(&mut self, (input, set): (&FlushVirtualAddressExInput, ProcessorSet<'_>)) -> Done {
-        self.require(&[Enlightenment::TlbFlush, Enlightenment::SparseSets])?;
-        Ok(self.flush_space(input.address_space, input.flags, set)?)
+        self.require(&[
+            Enlightenment::UseHypercallForRemoteFlushAndLocalFlushEntire,
+            Enlightenment::UseExProcessorMasks,
+        ])?;
+        self.flush_space(input.address_space, input.flags, set)
     }
 }
 
 impl HandleRep<FlushVirtualAddressList> for Calls<'_> {
     fn handle(&mut self, input: &FlushVirtualAddressInput, ranges: &[GvaRange], _: &mut [()]) -> RepDone {
-        self.require(&[Enlightenment::TlbFlush])?;
+        self.require(&[Enlightenment::UseHypercallForRemoteFlushAndLocalFlushEntire])?;
         let named = ProcessorSet::from_mask(&input.processor_mask);
-        Ok(self.flush_list(input.address_space, input.flags, named, ranges)?)
+        self.flush_list(input.address_space, input.flags, named, ranges).map_err(first)
     }
 }
 
@@ -149,7 +161,10 @@ impl HandleRep<FlushVirtualAddressListEx> for Calls<'_> {
         ranges: &[GvaRange],
         _: &mut [()],
     ) -> RepDone {
-        self.require(&[Enlightenment::TlbFlush, Enlightenment::SparseSets])?;
-        Ok(self.flush_list(input.address_space, input.flags, set, ranges)?)
+        self.require(&[
+            Enlightenment::UseHypercallForRemoteFlushAndLocalFlushEntire,
+            Enlightenment::UseExProcessorMasks,
+        ])?;
+        self.flush_list(input.address_space, input.flags, set, ranges).map_err(first)
     }
 }

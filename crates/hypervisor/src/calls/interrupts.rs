@@ -40,7 +40,7 @@ impl Calls<'_> {
 
 impl HandleSimple<SendSyntheticClusterIpi> for Calls<'_> {
     fn handle(&mut self, input: &SendSyntheticClusterIpiInput) -> Done {
-        self.require(&[Enlightenment::ClusterIpi])?;
+        self.require(&[Enlightenment::UseSyntheticClusterIpi])?;
         let targets = ProcessorSet::from_mask(&input.processor_mask);
         Ok(self.send_ipi(input.vector, input.target_vtl, input.reserved_z, targets)?)
     }
@@ -48,7 +48,7 @@ impl HandleSimple<SendSyntheticClusterIpi> for Calls<'_> {
 
 impl HandleSimple<SendSyntheticClusterIpiEx> for Calls<'_> {
     fn handle(&mut self, (input, set): (&SendSyntheticClusterIpiExInput, ProcessorSet<'_>)) -> Done {
-        self.require(&[Enlightenment::ClusterIpi, Enlightenment::SparseSets])?;
+        self.require(&[Enlightenment::UseSyntheticClusterIpi, Enlightenment::UseExProcessorMasks])?;
         Ok(self.send_ipi(input.vector, input.target_vtl, input.reserved_z, set)?)
     }
 }

@@ -15,7 +15,7 @@ impl From<RegisterError> for GeneralProtection {
 }
 
 impl Vp {
-    pub(super) fn read_apic_msr(&mut self, number: u32) -> Result<u64, GeneralProtection> {
+    pub(crate) fn read_apic_msr(&mut self, number: u32) -> Result<u64, GeneralProtection> {
         let (vtl, now) = (self.active_vtl, self.partition.clock().now());
         let mut state = self.shared().state();
         let vtl = state.vtl(vtl);
@@ -27,7 +27,7 @@ impl Vp {
         }
     }
 
-    pub(super) fn write_apic_msr(&mut self, number: u32, value: u64) -> Written {
+    pub(crate) fn write_apic_msr(&mut self, number: u32, value: u64) -> Written {
         const EOI: u32 = x2apic_msr(register::EOI);
         let (vtl, now) = (self.active_vtl, self.partition.clock().now());
         let mut state = self.shared().state();

@@ -17,7 +17,7 @@ use crate::vp::{Vp, VpExit};
 pub(crate) struct GeneralProtection;
 
 /// What writing a register leads to beyond the write.
-type Written = Result<Option<VpExit>, GeneralProtection>;
+pub(crate) type Written = Result<Option<VpExit>, GeneralProtection>;
 
 /// Who serves a register.
 enum Server {
@@ -37,6 +37,18 @@ const fn server(number: u32) -> Server {
 }
 
 impl Vp {
+    /// Whether an MSR is served here, whatever becomes of an access to it.
+    pub(crate) fn is_virtualized_msr(&self, number: u32) -> bool {
+        let offer = self.partition.offer();
+        match server(number) {
+            Server::Synthetic => offer.may_read(number) || offer.may_write(number),
+            Server::LocalApic => true,
+            Server::Processor => {
+                self.processor_msrs.read(number, self.partition.processor().vendor()).is_some()
+            }
+        }
+    }
+
     /// RDMSR.
     pub(crate) fn read_msr(&mut self, number: u32) -> Option<VpExit> {
         let value = match server(number) {

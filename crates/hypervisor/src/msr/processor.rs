@@ -109,6 +109,41 @@ impl ProcessorMsrs {
         }
     }
 
+    /// What the MTRRs say of the memory at `gpa` (SDM 3A 11.11.4.1). Where ranges overlap, the stricter type counts.
+    pub(crate) fn memory_type(&self, gpa: u64, address_bits: u32) -> MemoryType {
+        let of = |byte: u64| MemoryType::from_bits(byte as u8).unwrap_or(MemoryType::Uncacheable);
+        let def_type = MtrrDefType::from_bits(self.mtrr_def_type);
+        if !def_type.enable() {
+            return MemoryType::Uncacheable;
+        }
+        if gpa < 1 << 20 && def_type.fixed_enable() {
+            // One register of 64 KiB pieces, two of 16 KiB, eight of 4 KiB; eight pieces each.
+            let piece = match gpa {
+                0..0x8_0000 => gpa >> 16,
+                0x8_0000..0xC_0000 => 8 + ((gpa - 0x8_0000) >> 14),
+                _ => 24 + ((gpa - 0xC_0000) >> 12),
+            } as usize;
+            return of(self.mtrr_fixed[piece / 8] >> (8 * (piece % 8)) & 0xFF);
+        }
+        let page_bits = (1u64 << address_bits) - 0x1000;
+        let mut found = None;
+        for pair in self.mtrr_variable.chunks_exact(2) {
+            let (base, mask) = (pair[0], pair[1]);
+            if mask & 1 << 11 == 0 || (gpa ^ base) & mask & page_bits != 0 {
+                continue;
+            }
+            let memory_type = of(base & 0xFF);
+            found = Some(match found {
+                None => memory_type,
+                Some(MemoryType::WriteBack) => memory_type,
+                Some(other) if memory_type == MemoryType::WriteBack => other,
+                Some(other) if other == memory_type => other,
+                Some(_) => MemoryType::Uncacheable,
+            });
+        }
+        found.unwrap_or(of(def_type.default_type().into()))
+    }
+
     /// RDMSR; `None` is #GP.
     pub(crate) fn read(&self, number: u32, vendor: Vendor) -> Option<u64> {
         if let Some(index) = fixed_index(number) {

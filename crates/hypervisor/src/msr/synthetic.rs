@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The synthetic MSRs (TLFS Appendix C). Each access is checked against what the partition was offered before it gets here.
 
-use tlfs::msr::{self, CrashCtl, OverlayPage, Scontrol, Sint, StimeUnhaltedTimerConfig, StimerConfig};
+use engine::DescriptorTableGuard;
+use tlfs::msr::{
+    self, CrashCtl, NpiepConfig, OverlayPage, Scontrol, Sint, StimeUnhaltedTimerConfig, StimerConfig,
+};
 
 use super::{GeneralProtection, Written};
 use crate::crash::CrashRegisters;
@@ -59,6 +62,11 @@ impl Vp {
         if !self.partition.offer().may_read(number) {
             return Err(GeneralProtection);
         }
+        self.synthetic(number)
+    }
+
+    /// What a synthetic MSR holds, whoever may know it.
+    pub(crate) fn synthetic(&mut self, number: u32) -> Result<u64, GeneralProtection> {
         let partition = &*self.partition;
         let per_partition = partition.vtl(self.active_vtl);
         let mut state = partition.vp(self.index).state();
@@ -76,6 +84,7 @@ impl Vp {
             msr::REFERENCE_TSC => per_partition.reference_tsc_page.msr().into_bits(),
             msr::TSC_FREQUENCY => partition.clock().frequency(),
             msr::APIC_FREQUENCY => partition.apic_frequency(),
+            msr::NPIEP_CONFIG => self.npiep.into_bits(),
             msr::ICR => vtl.apic.icr(),
             msr::TPR => vtl.apic.tpr().into(),
             msr::VP_ASSIST_PAGE => vtl.eoi_assist.msr().into_bits(),
@@ -102,6 +111,11 @@ impl Vp {
         if !self.partition.offer().may_write(number) {
             return Err(GeneralProtection);
         }
+        self.set_synthetic(number, value)
+    }
+
+    /// Writes a synthetic MSR, whoever may.
+    pub(crate) fn set_synthetic(&mut self, number: u32, value: u64) -> Written {
         match number {
             msr::GUEST_OS_ID | msr::HYPERCALL | msr::REFERENCE_TSC => {
                 self.write_partition_page(number, value)?
@@ -116,6 +130,7 @@ impl Vp {
                 let report = self.partition.crash.control(CrashCtl::from_bits(value), space, view);
                 return Ok(report.map(VpExit::Crash));
             }
+            msr::NPIEP_CONFIG => self.set_npiep(NpiepConfig::from_bits(value))?,
             msr::EOI | msr::ICR | msr::TPR => self.write_apic_register(number, value)?,
             msr::SCONTROL | msr::EOM | msr::SINT0..=msr::SINT15 => {
                 self.write_synic_register(number, value)?
@@ -128,13 +143,29 @@ impl Vp {
         Ok(None)
     }
 
+    /// NPIEP_CONFIG (TLFS 8.12).
+    pub(crate) fn set_npiep(&mut self, value: NpiepConfig) -> Result<(), GeneralProtection> {
+        within(value.into_bits(), 0xF)?;
+        self.npiep = value;
+        self.engine.set_descriptor_table_guard(DescriptorTableGuard {
+            sgdt: value.prevent_sgdt(),
+            sidt: value.prevent_sidt(),
+            sldt: value.prevent_sldt(),
+            str: value.prevent_str(),
+        });
+        Ok(())
+    }
+
     fn write_partition_page(&mut self, number: u32, value: u64) -> Result<(), GeneralProtection> {
         let (space, view) = (self.partition.space(), view_of(self.active_vtl));
         let vtl = self.partition.vtl(self.active_vtl);
+        let lockable = self.partition.offer().features.hypercall_msr_lock_available();
         match number {
             msr::GUEST_OS_ID => vtl.hypercall_page.set_guest_os_id(value, space, view),
             msr::HYPERCALL => {
-                vtl.hypercall_page.set_msr(value.into(), space, view).map_err(|_| GeneralProtection)?;
+                vtl.hypercall_page
+                    .set_msr(value.into(), lockable, space, view)
+                    .map_err(|_| GeneralProtection)?;
             }
             _ => vtl.reference_tsc_page.set(value.into(), space, view),
         }
@@ -213,7 +244,7 @@ impl Vp {
         let partition = &*self.partition;
         let reference_time = partition.reference_time();
         let now = reference_time.at(partition.clock().now());
-        let direct_mode = partition.offer().enlightenments.contains(Enlightenment::DirectTimers);
+        let direct_mode = partition.offer().enlightenments.contains(Enlightenment::UseDirectSyntheticTimers);
         {
             let mut state = partition.vp(self.index).state();
             let vtl = state.vtl(self.active_vtl);

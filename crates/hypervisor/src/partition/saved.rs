@@ -5,7 +5,11 @@
 //! other partition gets memory first, then the host side's ports and connections with their ids, then this: partition, and each VP. Its clock goes on from
 //! where the first one's stood.
 
+use std::sync::atomic::Ordering;
+
 use state::{Damaged, Reader, State, Writer};
+
+use tlfs::extended::ZeroedRange;
 
 use super::{Partition, view_of, vtls};
 use crate::sync::lock;
@@ -16,6 +20,7 @@ impl Partition {
     pub fn save(&self, writer: &mut Writer) {
         // All fields are named: who adds one has to say what becomes of it.
         let Self {
+            id,
             offer: _,
             space: _,
             reference_time,
@@ -28,12 +33,22 @@ impl Partition {
             monitors: _,
             // Counted again from the VPs.
             suspension: _,
+            flush_inhibits: _,
+            // The host's: devices, the debugger, the parent and what it intercepts.
+            debug_link: _,
+            device_interrupts: _,
+            intercepts: _,
+            boot_zeroed,
             overlay_pages: _,
             apic_frequency: _,
             msr_handler: _,
             interrupt_controller: _,
             phases: _,
         } = self;
+        id.load(Ordering::Relaxed).save(writer);
+        let zeroed = lock(boot_zeroed);
+        zeroed.iter().map(|run| (run.start_gpa_page, run.page_count)).collect::<Vec<_>>().save(writer);
+        drop(zeroed);
         reference_time.clock().now().save(writer);
         reference_time.last_read().save(writer);
         lock(&crash.0).save(writer);
@@ -55,6 +70,11 @@ impl Partition {
     /// # Errors
     /// If the bytes are no such state; the partition is then of no use.
     pub fn restore(&self, reader: &mut Reader<'_>) -> Result<(), Damaged> {
+        self.id.store(reader.value()?, Ordering::Relaxed);
+        let zeroed: Vec<(u64, u64)> = reader.value()?;
+        let zeroed =
+            zeroed.iter().map(|&(start_gpa_page, page_count)| ZeroedRange { start_gpa_page, page_count });
+        self.set_boot_zeroed_memory(&zeroed.collect::<Vec<_>>());
         self.clock().skip_to(reader.value()?);
         self.reference_time().set_last_read(reader.value()?);
         lock(&self.crash.0).restore(reader)?;

@@ -68,7 +68,7 @@ fn calls_are_legal_only_in_ring_0_of_protected_mode() {
 #[test]
 fn unknown_codes_are_refused() {
     let mut lab = lab(1);
-    for code in [0x0016, 0x7FFF, 0xFFFF, 0x0040, 0x8001] {
+    for code in [0x0016, 0x7FFF, 0xFFFF, 0x0040, 0x8003] {
         assert_eq!(lab.call(0, simple(CallCode(code)), 0, 0), HvStatus::INVALID_HYPERCALL_CODE);
     }
     let wait = lab.call(0, Lab::fast(CallCode::NOTIFY_LONG_SPIN_WAIT), 0xFFFF_FFFF, 0);
@@ -130,7 +130,10 @@ fn flushes_refuse_what_they_must() {
     assert_eq!(flush_list(&mut lab, NON_GLOBAL, 1, &[0x1000]), invalid);
     assert_eq!(flush_list(&mut lab, 0, 0, &[0x1000]), invalid);
     assert_eq!(flush_space(&mut lab, 0x1FFF, 0, 2), HvStatus::SUCCESS);
-    let mut without = Lab::with(1, Enlightenments::ALL.without(Enlightenment::TlbFlush));
+    let mut without = Lab::with(
+        1,
+        Enlightenments::ALL.without(Enlightenment::UseHypercallForRemoteFlushAndLocalFlushEntire),
+    );
     without.enable_hypercalls(0x5000);
     assert_eq!(flush_space(&mut without, 0x1000, 0, 1), HvStatus::INVALID_HYPERCALL_CODE);
 }
@@ -207,7 +210,7 @@ fn cluster_interrupts_reach_their_vps() {
     assert_eq!(ipi(&mut lab, 0x11 << 32 | 0x40, 1), HvStatus::ACCESS_DENIED, "VTL 1");
     assert_eq!(ipi(&mut lab, 0x10 << 32 | 0x40, 2), HvStatus::SUCCESS, "VTL 0 by name");
     assert_eq!(lab.interrupts(1), [0x40]);
-    let mut without = Lab::with(1, Enlightenments::ALL.without(Enlightenment::ClusterIpi));
+    let mut without = Lab::with(1, Enlightenments::ALL.without(Enlightenment::UseSyntheticClusterIpi));
     without.enable_hypercalls(0x5000);
     assert_eq!(ipi(&mut without, 0x40, 1), HvStatus::INVALID_HYPERCALL_CODE);
     put(&lab, &[0x41, 0, 0b11, 1 << 5, 1 << 1]);

@@ -104,7 +104,6 @@ fn registers_are_guarded() {
     for missing in [
         msr::EOI,
         0x4000_00A0,
-        msr::STIME_UNHALTED_TIMER_CONFIG,
         msr::REENLIGHTENMENT_CONTROL,
         msr::TSC_INVARIANT_CONTROL,
         msr::NESTED_SCONTROL,
@@ -114,16 +113,16 @@ fn registers_are_guarded() {
         assert_eq!(lab.read_msr(0, missing), Err(Gp), "{missing:#x}");
     }
     let guards = [
-        (Enlightenment::GuestIdle, msr::GUEST_IDLE),
-        (Enlightenment::ReferenceCounter, msr::TIME_REF_COUNT),
-        (Enlightenment::ReferenceTsc, msr::REFERENCE_TSC),
-        (Enlightenment::Synic, msr::SINT3),
-        (Enlightenment::SyntheticTimers, msr::STIMER2_COUNT),
-        (Enlightenment::ApicMsrs, msr::VP_ASSIST_PAGE),
-        (Enlightenment::Frequencies, msr::APIC_FREQUENCY),
-        (Enlightenment::Reset, msr::RESET),
-        (Enlightenment::Crash, msr::CRASH_CTL),
-        (Enlightenment::VpRunTime, msr::VP_RUNTIME),
+        (Enlightenment::AccessGuestIdleReg, msr::GUEST_IDLE),
+        (Enlightenment::AccessPartitionReferenceCounter, msr::TIME_REF_COUNT),
+        (Enlightenment::AccessPartitionReferenceTsc, msr::REFERENCE_TSC),
+        (Enlightenment::AccessSynicRegs, msr::SINT3),
+        (Enlightenment::AccessSyntheticTimerRegs, msr::STIMER2_COUNT),
+        (Enlightenment::AccessIntrCtrlRegs, msr::VP_ASSIST_PAGE),
+        (Enlightenment::AccessFrequencyRegs, msr::APIC_FREQUENCY),
+        (Enlightenment::AccessResetReg, msr::RESET),
+        (Enlightenment::GuestCrashMsrs, msr::CRASH_CTL),
+        (Enlightenment::AccessVpRunTimeReg, msr::VP_RUNTIME),
     ];
     for (service, number) in guards {
         let mut lab = Lab::with(1, Enlightenments::ALL.without(service));

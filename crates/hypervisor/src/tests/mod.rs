@@ -5,15 +5,20 @@ mod assertions;
 mod assist;
 mod events;
 mod hypercalls;
+mod intercepts;
 mod interface;
 mod monitors;
 mod ports;
+mod registers;
+mod rules;
 mod saved;
+mod services;
 mod survival;
 mod suspension;
 mod synic;
 mod timers;
 mod tracing;
+mod translate;
 
 use std::sync::Arc;
 
@@ -86,6 +91,7 @@ impl Lab {
         let mut registers = self.vps[vp].registers().save();
         registers.control.cr0 = 0x8000_0011;
         registers.control.efer = 0x500;
+        registers.control.cr4 = 0x20;
         registers.segments[engine::SegmentName::Cs as usize].attributes = 0xA09B.into();
         self.vps[vp].registers().restore(&registers);
     }

@@ -219,7 +219,7 @@ fn a_guest_that_halts_is_still_signalled() {
 #[test]
 fn a_trigger_has_no_more_rights_than_its_guest() {
     let (mut receiver, mut sender) =
-        (Lab::new(1), Lab::with(1, Enlightenments::ALL.without(crate::Enlightenment::Synic)));
+        (Lab::new(1), Lab::with(1, Enlightenments::ALL.without(crate::Enlightenment::SignalEvents)));
     receiver.enable_synic(0);
     receiver.write_msr(0, msr::SINT5, VECTOR.into()).unwrap();
     let event = PortKind::Event { base_flag: 0, flag_count: 32 };

@@ -294,7 +294,10 @@ fn calls_refuse_what_they_must() {
     assert!(lab.partition.disconnect(0x30) && !lab.partition.disconnect(0x30));
     assert_eq!(post(&mut lab, 0, 0x30, 0), HvStatus::INVALID_CONNECTION_ID);
 
-    let mut without = Lab::with(1, Enlightenments::ALL.without(crate::Enlightenment::Synic));
+    let unprivileged = Enlightenments::ALL
+        .without(crate::Enlightenment::PostMessages)
+        .without(crate::Enlightenment::SignalEvents);
+    let mut without = Lab::with(1, unprivileged);
     without.enable_hypercalls(0x5000);
     assert_eq!(post(&mut without, 0, CONNECTION, 0), HvStatus::ACCESS_DENIED);
     assert_eq!(signal(&mut without, 0, CONNECTION, 0), HvStatus::ACCESS_DENIED);

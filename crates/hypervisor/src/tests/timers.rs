@@ -123,7 +123,7 @@ fn timer_registers_are_each_vps_own() {
     lab.write_msr(0, msr::STIMER0_COUNT, 5).unwrap();
     assert_eq!((lab.read_msr(1, msr::STIMER0_COUNT), lab.read_msr(1, msr::STIMER3_CONFIG)), (Ok(0), Ok(0)));
     assert_eq!(lab.write_msr(0, msr::STIMER0_CONFIG, 1 << 20), Err(Gp));
-    let mut plain = Lab::with(1, Enlightenments::ALL.without(crate::Enlightenment::DirectTimers));
+    let mut plain = Lab::with(1, Enlightenments::ALL.without(crate::Enlightenment::UseDirectSyntheticTimers));
     assert_eq!(plain.write_msr(0, msr::STIMER0_CONFIG, direct(0)), Err(Gp), "B12.011");
 }
 

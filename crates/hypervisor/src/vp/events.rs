@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What happens between two stretches of guest code: requests of others, INIT and start-up, timers, interrupts, and sleep.
 
-use engine::{Event, RunLimits, Segment, SegmentName, VpState as Registers, XsaveArea};
+use std::sync::Arc;
+
+use engine::{Event, RunLimits, VpState as Registers, XsaveArea};
 
 use super::state::{RunState, TimerExpirations};
 use super::{Vp, VpExit};
 use crate::local_apic::PendingInterrupt;
+use crate::register::request::Request;
 use crate::trace::TraceEvent;
 
 /// What follows from a look at the shared state.
@@ -27,7 +30,6 @@ struct Decision {
     sleep: bool,
 }
 
-#[derive(Clone, Copy)]
 enum Delivered {
     Nothing,
     Nmi,
@@ -36,6 +38,8 @@ enum Delivered {
     External,
     /// The external interrupt that the parent asserts.
     Asserted(u8),
+    /// Nothing to the guest: others want something of the VP.
+    Requests(Vec<Arc<Request>>),
 }
 
 impl Vp {
@@ -70,10 +74,15 @@ impl Vp {
             return Readiness::Leave(VpExit::Deadline);
         }
         self.partition.inspect_monitors(now);
-        let decision = self.decide(now);
+        let waits = self.waits();
+        let decision = self.decide(now, waits);
         self.trace_expirations(decision.expirations);
         match decision.delivered {
             Delivered::Nothing => {}
+            Delivered::Requests(requests) => {
+                self.serve_requests(requests);
+                return Readiness::LookAgain;
+            }
             Delivered::Nmi => self.trace(TraceEvent::Nmi),
             Delivered::Vector(vector) => self.trace(TraceEvent::Interrupt(vector)),
             Delivered::Asserted(vector) => self.trace(TraceEvent::ExternalInterrupt(vector)),
@@ -90,6 +99,13 @@ impl Vp {
         let monitors_due = if watches { monitors.due() } else { None };
         self.limits.deadline = [self.limits.deadline, self.until, monitors_due].into_iter().flatten().min();
         if !decision.sleep {
+            if std::mem::take(&mut self.registers_set) && !self.registers_agree() {
+                return self.refuse_registers();
+            }
+            let exceptions = self.partition.intercepts().exceptions();
+            if std::mem::replace(&mut self.exception_exits, exceptions) != exceptions {
+                self.engine.set_exception_exits(exceptions);
+            }
             self.look = false;
             return Readiness::Enter;
         }
@@ -98,6 +114,17 @@ impl Vp {
         } else {
             Readiness::LookAgain
         }
+    }
+
+    /// The VP was to run with registers that do not go together (TLFS 7.3): its parent hears of it, or its host.
+    fn refuse_registers(&mut self) -> Readiness {
+        // They are looked at again when it is to run again.
+        self.registers_set = true;
+        let message = self.invalid_register_message();
+        if self.suspend_for(&message) {
+            return Readiness::LookAgain;
+        }
+        Readiness::Leave(VpExit::Unsupported("register values that no processor has together"))
     }
 
     fn trace_expirations(&mut self, expirations: TimerExpirations) {
@@ -110,7 +137,7 @@ impl Vp {
     }
 
     /// The part of a look that needs the VP's lock.
-    fn decide(&mut self, now: u64) -> Decision {
+    fn decide(&mut self, now: u64, waits: bool) -> Decision {
         let vtl_index = self.active_vtl;
         let partition = &*self.partition;
         let reference = partition.reference_time();
@@ -118,7 +145,12 @@ impl Vp {
         if !state.flush.is_empty() {
             state.flush.carry_out(&mut *self.engine);
         }
-        if state.is_suspended() {
+        if !state.requests.is_empty() {
+            let (limits, expirations) = (RunLimits::default(), TimerExpirations::default());
+            let delivered = Delivered::Requests(std::mem::take(&mut state.requests));
+            return Decision { limits, delivered, expirations, sleep: false };
+        }
+        if state.is_stopped() || waits {
             // Whatever arrives waits, timers too.
             let (limits, expirations) = (RunLimits::default(), TimerExpirations::default());
             return Decision { limits, delivered: Delivered::Nothing, expirations, sleep: true };
@@ -129,11 +161,13 @@ impl Vp {
             self.engine.restore(&registers);
             let run_state = if self.index == 0 { RunState::Running } else { RunState::WaitForStartUp };
             self.apic_page = state.init(vtl_index, run_state, reference);
+            // Whatever the VP waited for belongs to an instruction that it does not go on with.
+            self.waiting = None;
         }
-        if let Some(page) = state.start_up.take()
+        if let Some(start_up) = state.start_up.take()
             && state.run_state() == RunState::WaitForStartUp
         {
-            start_up_at(&mut *self.engine, page);
+            start_up.apply(&mut *self.engine);
             state.set_run_state(RunState::Running, reference);
         }
         let tsc_offset = self.engine.msrs().tsc_offset;
@@ -213,14 +247,4 @@ fn after_init(before: &Registers, signature: u32) -> Registers {
     after.msrs = before.msrs;
     after.xsave = XsaveArea(before.xsave.0.clone());
     after
-}
-
-/// A start-up IPI: real mode at the first byte of the page (SDM 3A 8.4.3).
-fn start_up_at(engine: &mut dyn engine::EngineVp, page: u8) {
-    let code = engine.segment(SegmentName::Cs);
-    engine.set_segment(
-        SegmentName::Cs,
-        Segment { base: u64::from(page) << 12, selector: (u16::from(page) << 8).into(), ..code },
-    );
-    engine.set_rip(0);
 }

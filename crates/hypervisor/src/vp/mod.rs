@@ -11,16 +11,20 @@ mod exit;
 mod run;
 mod saved;
 mod shared;
+pub(crate) mod start;
 pub(crate) mod state;
 
 use std::sync::Arc;
 
-use engine::{EngineVp, Resume, RunLimits};
+use engine::{DescriptorTableGuard, EngineVp, Resume, RunLimits};
+use tlfs::msr::NpiepConfig;
 use tlfs::vsm::Vtl;
 
+use crate::calls::Condition;
 use crate::msr::processor::ProcessorMsrs;
 use crate::overlay::Overlay;
 use crate::partition::Partition;
+use crate::register::request::Deferred;
 use crate::trace::{PhaseStatistics, Statistics, TraceEvent, Tracer, Tracing};
 use state::{RunState, VTL_COUNT};
 
@@ -45,9 +49,16 @@ pub struct Vp {
     pub(crate) processor_msrs: ProcessorMsrs,
     /// Guest-physical address of the local APIC's page, while it has one.
     apic_page: Option<u64>,
-    /// Clock ticks spent in earlier runs, and the tick at which this run began (TLFS 7.9.1).
-    consumed: u64,
-    run_began: u64,
+    /// NPIEP_CONFIG (TLFS 8.12).
+    pub(crate) npiep: NpiepConfig,
+    /// Exceptions that raise exits.
+    exception_exits: u32,
+    /// Registers were set by name since the VP last ran.
+    pub(crate) registers_set: bool,
+    /// What a hypercall waits for, which will be made again.
+    pub(crate) waiting: Option<Condition>,
+    /// Registers that a hypercall sets when it is over.
+    pub(crate) deferred: Deferred,
     /// Shared state is to be looked at before guest code runs on.
     look: bool,
     /// The host's deadline of this run.
@@ -74,8 +85,11 @@ impl Vp {
             overlays,
             processor_msrs: ProcessorMsrs::new(),
             apic_page,
-            consumed: 0,
-            run_began: 0,
+            npiep: NpiepConfig::new(),
+            exception_exits: 0,
+            registers_set: false,
+            waiting: None,
+            deferred: Deferred::new(),
             look: true,
             until: None,
             limits: RunLimits::default(),
@@ -157,6 +171,10 @@ impl Vp {
         let signature = self.partition.processor().signature();
         self.engine.restore(&engine::VpState::reset(signature));
         self.processor_msrs = ProcessorMsrs::new();
+        self.npiep = NpiepConfig::new();
+        self.engine.set_descriptor_table_guard(DescriptorTableGuard::default());
+        self.waiting = None;
+        self.deferred.clear();
         let run_state = if self.index == 0 { RunState::Running } else { RunState::WaitForStartUp };
         let apic_page = self.shared().state().reset(run_state, self.partition.reference_time());
         self.apic_page = apic_page;
@@ -179,7 +197,7 @@ impl Vp {
 
     /// Clock ticks that the VP has consumed.
     pub(crate) fn consumed(&self) -> u64 {
-        self.consumed + self.partition.clock().now().saturating_sub(self.run_began)
+        self.shared().consumed(self.partition.clock().now())
     }
 
     /// The trace point.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The run loop: into guest code, out with an exit, and to whoever serves it.
 
-use engine::{Event, Exit, ExitReason, MemoryAccess, MemoryAccessKind, MemoryExitCause, Resume};
+use engine::{CpuidResult, Event, Exit, ExitReason, MemoryAccess, MemoryAccessKind, MemoryExitCause, Resume};
 use memory::{PAGE_SHIFT, PAGE_SIZE};
 
 use super::events::Readiness;
@@ -16,15 +16,14 @@ impl Vp {
     /// # Panics
     /// If a port or memory access that an earlier run ended with was not answered.
     pub fn run(&mut self, until: Option<u64>) -> VpExit {
-        self.run_began = self.partition.clock().now();
+        self.shared().begin_run(self.partition.clock().now());
         self.shared().leave();
         if self.until != until {
             self.until = until;
             self.look = true;
         }
         let exit = self.run_until();
-        self.consumed = self.consumed();
-        self.run_began = self.partition.clock().now();
+        self.shared().end_run(self.partition.clock().now());
         exit
     }
 
@@ -53,6 +52,10 @@ impl Vp {
 
     /// Serves an exit, or leaves it to the host.
     fn serve(&mut self, exit: Exit) -> Option<VpExit> {
+        if self.meets_intercept(&exit) {
+            self.trace(TraceEvent::Exit(ExitKind::Other));
+            return None;
+        }
         match exit.reason {
             ExitReason::ReadMsr { number } => {
                 self.trace(TraceEvent::Exit(ExitKind::Msr));
@@ -140,6 +143,16 @@ impl Vp {
 
     fn cpuid(&mut self, leaf: u32, subleaf: u32) {
         use engine::Gpr;
+        let result = self.cpuid_result(leaf, subleaf);
+        self.engine.set_gpr(Gpr::Rax, result.eax.into());
+        self.engine.set_gpr(Gpr::Rbx, result.ebx.into());
+        self.engine.set_gpr(Gpr::Rcx, result.ecx.into());
+        self.engine.set_gpr(Gpr::Rdx, result.edx.into());
+        self.engine.resume(Resume::Advance);
+    }
+
+    /// What CPUID gives this VP now.
+    pub(crate) fn cpuid_result(&self, leaf: u32, subleaf: u32) -> CpuidResult {
         let control = self.engine.control();
         let vtl = self.active_vtl;
         let context = CpuidContext {
@@ -150,12 +163,7 @@ impl Vp {
             apic_enabled: self.shared().state().vtl(vtl).apic.base() >> 11 & 1 != 0,
             guest_os_id_set: self.partition.vtl(vtl).hypercall_page.guest_os_id() != 0,
         };
-        let result = self.partition.processor().cpuid(self.partition.offer(), context, leaf, subleaf);
-        self.engine.set_gpr(Gpr::Rax, result.eax.into());
-        self.engine.set_gpr(Gpr::Rbx, result.ebx.into());
-        self.engine.set_gpr(Gpr::Rcx, result.ecx.into());
-        self.engine.set_gpr(Gpr::Rdx, result.edx.into());
-        self.engine.resume(Resume::Advance);
+        self.partition.processor().cpuid(self.partition.offer(), context, leaf, subleaf)
     }
 
     fn serve_memory(&mut self, access: MemoryAccess) -> Option<VpExit> {
@@ -171,7 +179,7 @@ impl Vp {
             self.overlay_violation(access);
             return None;
         }
-        Some(VpExit::Memory(access))
+        self.memory_intercept(access, VpExit::Memory(access))
     }
 
     /// An access to the register page of the local APIC (TLFS 10.2.1). Reads of up to four bytes inside a register, and writes of a whole

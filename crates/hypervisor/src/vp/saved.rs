@@ -4,6 +4,8 @@
 use std::sync::Arc;
 
 use state::{Damaged, Reader, State, Writer};
+use tlfs::msr::NpiepConfig;
+use tlfs::register::{RegisterName, RegisterValue};
 use tlfs::vsm::Vtl;
 
 use super::Vp;
@@ -20,9 +22,14 @@ impl State for Vp {
             overlays,
             processor_msrs,
             apic_page: _,
-            consumed,
+            npiep,
+            // What the engine has been told, which another engine has not been.
+            exception_exits: _,
+            registers_set,
+            // A call that waits is made again, and asks again.
+            waiting: _,
+            deferred,
             // No run is under way, and the next one begins with a look.
-            run_began: _,
             look: _,
             until: _,
             limits: _,
@@ -36,7 +43,11 @@ impl State for Vp {
             }
         }
         processor_msrs.save(writer);
-        consumed.save(writer);
+        self.shared().consumed(0).save(writer);
+        npiep.into_bits().save(writer);
+        registers_set.save(writer);
+        let deferred = deferred.iter().map(|&(name, value)| (name.0, (value.low, value.high)));
+        deferred.collect::<Vec<_>>().save(writer);
     }
 
     /// The partition is restored before its VPs.
@@ -56,7 +67,16 @@ impl State for Vp {
             }
         }
         self.processor_msrs.restore(reader)?;
-        self.consumed.restore(reader)?;
+        self.shared().set_consumed(reader.value()?);
+        let npiep = NpiepConfig::from_bits(reader.value()?);
+        if self.set_npiep(npiep).is_err() {
+            return Err(Damaged::Value { kind: "NPIEP_CONFIG", value: npiep.into_bits() });
+        }
+        self.registers_set = reader.value()?;
+        let deferred: Vec<(u32, (u64, u64))> = reader.value()?;
+        let named = |(name, (low, high))| (RegisterName(name), RegisterValue { low, high });
+        self.deferred = deferred.into_iter().map(named).collect();
+        (self.waiting, self.exception_exits) = (None, 0);
         let apic_page = self.shared().state().vtl(self.active_vtl).apic.page();
         self.apic_page = apic_page;
         self.look = true;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The part of a VP that everyone may reach: its shared state, its mailbox, and the way to get its attention.
 
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -47,7 +47,13 @@ pub struct VpShared {
     asked: AtomicBool,
     asker: Mutex<Option<StatisticsReply>>,
     waker: Mutex<Option<Waker>>,
+    /// Clock ticks spent in earlier runs, and the tick at which this run began, or [`NO_RUN`] (TLFS 7.9.1).
+    consumed: AtomicU64,
+    run_began: AtomicU64,
 }
+
+/// No run is under way.
+const NO_RUN: u64 = u64::MAX;
 
 impl VpShared {
     pub(crate) fn new(index: u32, apic_id: u32, state: VpState, kicker: Arc<dyn Kick>) -> Self {
@@ -62,6 +68,8 @@ impl VpShared {
             asked: AtomicBool::new(false),
             asker: Mutex::new(None),
             waker: Mutex::new(None),
+            consumed: AtomicU64::new(0),
+            run_began: AtomicU64::new(NO_RUN),
         }
     }
 
@@ -86,6 +94,31 @@ impl VpShared {
     pub fn stop(&self) {
         self.stop.store(true, Ordering::SeqCst);
         self.notify();
+    }
+
+    /// Clock ticks that the VP has consumed up to tick `now`.
+    pub(crate) fn consumed(&self, now: u64) -> u64 {
+        let began = self.run_began.load(Ordering::Acquire);
+        let current = if began == NO_RUN { 0 } else { now.saturating_sub(began) };
+        self.consumed.load(Ordering::Acquire) + current
+    }
+
+    /// After the state of the VP was restored.
+    pub(crate) fn set_consumed(&self, ticks: u64) {
+        self.consumed.store(ticks, Ordering::Release);
+    }
+
+    /// For the holder of the token: a run begins at tick `now`.
+    pub(crate) fn begin_run(&self, now: u64) {
+        self.run_began.store(now, Ordering::Release);
+    }
+
+    /// For the holder of the token: the run is over at tick `now`.
+    pub(crate) fn end_run(&self, now: u64) {
+        let consumed = self.consumed(now);
+        // Between the two stores somebody may see too little, never too much.
+        self.run_began.store(NO_RUN, Ordering::Release);
+        self.consumed.store(consumed, Ordering::Release);
     }
 
     pub(crate) fn take_stop(&self) -> bool {

@@ -2,8 +2,11 @@
 //! The state of a VP that others reach too, behind the VP's own small lock: what is the VP's ([`VpState`]) and what each of its VTLs has for itself
 //! ([`VtlState`]).
 
+use std::sync::Arc;
+
 use engine::FlushScope;
 use tlfs::msr::OverlayPage;
+use tlfs::register::InterceptSuspendRegister;
 use tlfs::synic::{MessageType, SINT_COUNT};
 use tlfs::timer::{STIMER_COUNT, TimerMessagePayload};
 use tlfs::vsm::Vtl;
@@ -15,11 +18,13 @@ use crate::local_apic::{
     Acknowledged, Delivery, Effect, InterruptMessage, LocalApic, LocalApicConfig, PendingInterrupt,
 };
 use crate::reference_time::ReferenceTime;
+use crate::register::request::Request;
 use crate::synic::{Buffer, Delivered, InvalidSynicState, Message, SintIndex, SintInterrupt, Synic};
 use crate::synthetic_timer::SyntheticTimer;
 use crate::trace::SharedCounts;
 use crate::unhalted_timer::{Raises, UnhaltedTimer};
 use crate::virtual_interrupt::Assertions;
+use crate::vp::start::StartUp;
 
 /// VTLs that exist. Only VTL 0 does so far; everything is indexed by VTL all the same.
 pub(crate) const VTL_COUNT: usize = 1;
@@ -49,14 +54,29 @@ pub(crate) struct VpState {
     suspended: bool,
     pub(crate) nmi: bool,
     pub(crate) init: bool,
-    /// Page number of a start-up IPI, which counts only if the VP waits for one.
-    pub(crate) start_up: Option<u8>,
+    /// How it is to start, which counts only if it waits for that.
+    pub(crate) start_up: Option<StartUp>,
     pub(crate) flush: PendingFlush,
+    /// It waits for its parent to handle an intercept (TLFS 6.1), or its translations must not be flushed (TLFS 9.1.4).
+    pub(crate) intercept_suspend: InterceptSuspendRegister,
+    /// What others want of whoever holds the VP.
+    pub(crate) requests: Vec<Arc<Request>>,
     vtls: [VtlState; VTL_COUNT],
 }
 
 // What was to be flushed is: a VP that takes up a state knows no translations.
-state::state!(VpState { run_state, suspended, nmi, init, start_up, flush as derived, vtls });
+// Who asks for something asks again.
+state::state!(VpState {
+    run_state,
+    suspended,
+    nmi,
+    init,
+    start_up,
+    flush as derived,
+    intercept_suspend as bits,
+    requests as derived,
+    vtls
+});
 
 impl VpState {
     pub(crate) fn new(run_state: RunState, vtls: [VtlState; VTL_COUNT]) -> Self {
@@ -67,6 +87,8 @@ impl VpState {
             init: false,
             start_up: None,
             flush: PendingFlush::default(),
+            intercept_suspend: InterceptSuspendRegister::new(),
+            requests: Vec::new(),
             vtls,
         };
         let executes = state.executes();
@@ -93,6 +115,21 @@ impl VpState {
         self.suspended
     }
 
+    /// Whether the VP is suspended for any reason (TLFS 7.4).
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.suspended || self.intercept_suspend.suspended()
+    }
+
+    /// Suspends the VP for an intercept or lets it go on.
+    pub(crate) fn set_intercept_suspend(
+        &mut self,
+        value: InterceptSuspendRegister,
+        reference: &ReferenceTime,
+    ) {
+        self.intercept_suspend = value;
+        self.note_execution(reference);
+    }
+
     /// Suspends the VP or lets it go on.
     pub(crate) fn set_suspended(&mut self, suspended: bool, reference: &ReferenceTime) {
         self.suspended = suspended;
@@ -101,7 +138,7 @@ impl VpState {
 
     /// Whether the VP executes instructions, as far as it is up to it.
     pub(crate) fn executes(&self) -> bool {
-        self.run_state == RunState::Running && !self.suspended
+        self.run_state == RunState::Running && !self.is_stopped()
     }
 
     fn note_execution(&mut self, reference: &ReferenceTime) {
@@ -131,6 +168,7 @@ impl VpState {
     /// As at creation; only a suspended VP stays suspended. Gives the local APIC's page.
     pub(crate) fn reset(&mut self, run_state: RunState, reference: &ReferenceTime) -> Option<u64> {
         (self.nmi, self.init, self.start_up) = (false, false, None);
+        self.intercept_suspend = InterceptSuspendRegister::new();
         self.flush = PendingFlush::default();
         self.flush.add(FlushScope::All);
         for vtl in &mut self.vtls {
@@ -167,7 +205,7 @@ impl VpState {
                 self.init = true;
                 self.start_up = None;
             }
-            Delivery::StartUp(page) => self.start_up = Some(page),
+            Delivery::StartUp(page) => self.start_up = Some(StartUp::Page(page)),
         }
         true
     }

@@ -134,3 +134,24 @@ layout!(
     synthetic_time_unhalted_timer_expired @ 56,
     virtualization_fault_information @ 64,
 );
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// B07.019: what lies where in the assist page; the fault information is aligned to 16 bytes.
+    #[test]
+    fn the_assist_page_is_laid_out() {
+        let offsets: [usize; 7] = [
+            core::mem::offset_of!(VpAssistPage, apic_assist),
+            core::mem::offset_of!(VpAssistPage, vtl_control),
+            core::mem::offset_of!(VpAssistPage, nested_enlightenments_control),
+            core::mem::offset_of!(VpAssistPage, enlighten_vm_entry),
+            core::mem::offset_of!(VpAssistPage, current_nested_vmcs),
+            core::mem::offset_of!(VpAssistPage, synthetic_time_unhalted_timer_expired),
+            core::mem::offset_of!(VpAssistPage, virtualization_fault_information),
+        ];
+        assert_eq!(offsets, [0, 8, 32, 40, 48, 56, 64]);
+        assert_eq!(size_of::<VpAssistPage>(), 4096);
+    }
+}

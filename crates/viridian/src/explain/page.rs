@@ -227,6 +227,7 @@ fn register(page: &mut Page, info: &RegisterInfo) {
         (Access::ReadWrite, false) => "read and write, by the partition's parent",
     };
     page.line("access", access);
+    page.served(hypervisor::register_refusal(info.register));
 }
 
 fn privilege(page: &mut Page, privilege: Privilege) {

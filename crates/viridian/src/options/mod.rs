@@ -7,10 +7,12 @@ mod size;
 mod time;
 mod verdict;
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::run::debug_link::debugger_address;
 use crate::saved_state::SavedStateCommand;
 use enlightenments::enlightenments;
 use hypervisor::Enlightenments;
@@ -115,9 +117,13 @@ pub(crate) struct RunOptions {
     #[arg(long, value_name = "SIZE", default_value = "512M", value_parser = memory_size)]
     pub(crate) memory: u64,
 
-    /// Enlightenments to offer: all, none, or a list such as all,-synic.
+    /// Enlightenments to offer: all, none, or a list such as all,-access-synic-regs.
     #[arg(long, value_name = "LIST", default_value = "all", value_parser = enlightenments, allow_hyphen_values = true)]
     pub(crate) hv: Enlightenments,
+
+    /// Give the guest a debug transport (HvCallPostDebugData and its sisters): UDP packets to and from this port of the host, such as 127.0.0.1:5005.
+    #[arg(long, value_name = "ADDR", value_parser = debugger_address)]
+    pub(crate) debug_link: Option<SocketAddr>,
 
     #[command(flatten)]
     pub(crate) profile: ProfileOptions,
@@ -197,7 +203,7 @@ mod tests {
             &["run", "debian", "--cpus", "4", "--memory", "1G", "--stats"],
             &["run", "--kernel", "vmlinuz", "--initrd", "initrd.img", "--append", "-quiet console=ttyS0"],
             &["run", "--multiboot", "tour", "--append", "nonce=word", "--module", "environ"],
-            &["run", "--hv", "all,-synic", "--engine", "soft"],
+            &["run", "--hv", "all,-access-synic-regs", "--engine", "soft"],
             &["run", "debian", "--cpu", "x86-64-v3"],
             &["run", "--cpu", "host", "--cpu-vendor", "intel"],
             &["run", "--kernel", "vmlinuz", "--root", "root", "--expect", "-- ok --", "--timeout", "90"],
@@ -214,7 +220,7 @@ mod tests {
             &["explain", "leaf:3"],
             &["run", "debian", "--time", "virtual", "--state-hash", "100M", "--seed", "7"],
             &["run", "--time", "virtual", "--state-hash", "--cpu-cap", "50%", "--cpu-weight", "200"],
-            &["run", "--interactive", "--hv", "all,-stimer,-stimer-direct"],
+            &["run", "--interactive", "--hv", "all,-access-synthetic-timer-regs"],
         ] {
             parse(words).unwrap_or_else(|error| panic!("{words:?}: {error}"));
         }

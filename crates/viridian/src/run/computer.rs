@@ -5,7 +5,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use engine::Engine;
-use hypervisor::{Enlightenment, Partition, PartitionConfig, Tracing, Vp};
+use hypervisor::{DebugLink, Enlightenment, Enlightenments, Partition, PartitionConfig, Tracing, Vp};
 use machine::acpi::{AcpiConfig, AcpiTables};
 use machine::layout::MemoryLayout;
 use machine::time::{Frequency, TscClock};
@@ -37,6 +37,9 @@ pub(crate) struct Computer {
 /// What computers are made by.
 pub(crate) struct Plan {
     pub(crate) options: Arc<RunOptions>,
+    /// What the guest is offered.
+    pub(crate) enlightenments: Enlightenments,
+    pub(crate) debug_link: Option<Arc<dyn DebugLink>>,
     /// What is done with what happens on VPs.
     pub(crate) tracing: Tracing,
     pub(crate) layout: MemoryLayout,
@@ -100,11 +103,16 @@ impl Computer {
         let space = Space::new(address_bits);
         let config = PartitionConfig {
             vp_count: options.cpus,
-            enlightenments: options.hv,
+            enlightenments: plan.enlightenments,
+            debug_link: plan.debug_link.clone(),
             tracing: plan.tracing.clone(),
             ..PartitionConfig::default()
         };
-        let has_vmbus = options.hv.contains(Enlightenment::Synic);
+        // VMBus talks by messages and events.
+        let has_vmbus =
+            [Enlightenment::AccessSynicRegs, Enlightenment::PostMessages, Enlightenment::SignalEvents]
+                .iter()
+                .all(|&service| plan.enlightenments.contains(service));
         let (partition, vps) = Partition::create(&engine, &space, config)?;
         let apic_ids = partition.vps().map(hypervisor::VpShared::apic_id).collect();
         let acpi = AcpiTables::new(&AcpiConfig { apic_ids, vmbus: has_vmbus })?;

@@ -4,6 +4,7 @@
 mod computer;
 mod core_file;
 mod crowd;
+pub(crate) mod debug_link;
 mod ending;
 mod expect;
 mod guest;
@@ -19,6 +20,7 @@ mod trace_file;
 mod turns;
 mod typed;
 mod wiring;
+mod zeroed;
 
 use std::io::IsTerminal;
 use std::sync::{Arc, Mutex, Weak};
@@ -28,7 +30,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use engine::{Engine, Segment, SegmentName, TableRegister};
 use engine_soft::SoftEngine;
 use engine_soft::model::{Model, ModelName, Vendor};
-use hypervisor::{TraceSink, Tracing, Vp};
+use hypervisor::{DebugLink, Enlightenment, Enlightenments, TraceSink, Tracing, Vp};
 use loader::{EntryState, Image, MemoryMap, MemoryRange, RangeKind, SegmentRegister};
 use machine::console::{Console, ConsoleEvent};
 use machine::layout::{E820Kind, MemoryLayout};
@@ -40,6 +42,7 @@ use crate::status::Status;
 use computer::{Computer, Plan, SharedInput, SharedOutput};
 use core_file::CoreFile;
 use crowd::Crowd;
+use debug_link::UdpLink;
 use ending::{End, Ending};
 use guest::Guest;
 use in_turn::{InTurn, Mail};
@@ -84,8 +87,11 @@ pub(crate) fn run(options: RunOptions) -> Result<Status, Refusal> {
     };
     let trace =
         options.profile.trace.as_deref().map(|path| TraceFile::create(path, options.cpus)).transpose()?;
+    let (enlightenments, debug_link) = debugging(&options)?;
     let plan = Arc::new(Plan {
         options: Arc::clone(&options),
+        enlightenments,
+        debug_link,
         tracing: tracing(&options.profile, trace.as_ref()),
         layout,
         clock_start_ns: if repeatable { VIRTUAL_START } else { since_epoch() }.as_nanos() as i128,
@@ -207,6 +213,21 @@ impl Running {
             Self::InTurn(thread) => thread.join().map_err(|_| Refusal::Broken),
         }
     }
+}
+
+/// What the guest is offered, with the debug transport if that has a link.
+fn debugging(options: &RunOptions) -> Result<(Enlightenments, Option<Arc<dyn DebugLink>>), Refusal> {
+    let Some(debugger) = options.debug_link else {
+        let wanted = options.hv.contains(Enlightenment::Debugging);
+        return if wanted { Err(Refusal::NoDebugLink) } else { Ok((options.hv, None)) };
+    };
+    if !options.hv.contains(Enlightenment::AccessHypercallMsrs) {
+        return Err(Refusal::DebugLinkWithoutHypercalls);
+    }
+    let link =
+        UdpLink::connect(debugger).map_err(|source| Refusal::DebugLink { address: debugger, source })?;
+    let offered = options.hv.with(Enlightenment::Debugging).with(Enlightenment::GuestDebugging);
+    Ok((offered, Some(Arc::new(link))))
 }
 
 /// What is done with what happens on VPs.

@@ -1,18 +1,20 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! `--reboot`: everything as after power-on, but for time, the clock's memory, and the guest's files, which are loaded again.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use hypervisor::{Partition, Vp};
 use machine::Pc;
 use machine::acpi::AcpiTables;
-use machine::layout::MemoryLayout;
+use machine::layout::{E820Kind, MemoryLayout};
 use machine::time::TscClock;
 use memory::Rights;
 use vmbus::VmbusHost;
 
 use super::guest::Guest;
 use super::wiring::SelfConnections;
+use super::zeroed::zeroed;
 use super::{VIEW, load, map_memory, memory_map};
 use crate::refusal::Refusal;
 
@@ -27,7 +29,17 @@ pub(crate) fn boot(
     let space = partition.space();
     map_memory(space, layout)?;
     space.write(VIEW, acpi.address(), acpi.bytes(), Rights::NONE)?;
-    guest.load(&memory_map(layout)?, acpi.rsdp(), |image| load(space, &mut vps[0], image))?;
+    let tables = acpi.address()..acpi.address() + acpi.bytes().len() as u64;
+    let mut written: Vec<Range<u64>> = Vec::from([tables]);
+    guest.load(&memory_map(layout)?, acpi.rsdp(), |image| {
+        let ranges =
+            image.segments.iter().map(|segment| segment.gpa..segment.gpa + segment.bytes.len() as u64);
+        written.extend(ranges);
+        load(space, &mut vps[0], image)
+    })?;
+    let ram = layout.e820().into_iter().filter(|entry| entry.kind == E820Kind::Ram);
+    let ram: Vec<_> = ram.map(|entry| entry.range).collect();
+    partition.set_boot_zeroed_memory(&zeroed(&ram, &written));
     vps.iter_mut().for_each(Vp::set_up_local_apic_as_firmware_does);
     Ok(())
 }

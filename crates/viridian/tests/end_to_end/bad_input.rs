@@ -23,8 +23,11 @@ fn refused(arguments: &[&str], parts: &[&str]) {
 fn options() {
     refused(&["walk"], &["walk"]);
     refused(&["run", "--frobnicate"], &["--frobnicate"]);
-    refused(&["run", "--hv", "all,hyperdrive"], &["'hyperdrive' is no enlightenment", "stimer-direct"]);
-    refused(&["run", "--hv", "all,-stimer"], &["'stimer-direct' needs 'stimer'"]);
+    refused(
+        &["run", "--hv", "all,hyperdrive"],
+        &["'hyperdrive' is no enlightenment", "use-direct-synthetic-timers"],
+    );
+    refused(&["run", "--hv", "access-synic-regs"], &["'access-synic-regs' needs 'access-hypercall-msrs'"]);
     refused(&["run", "--engine", "quantum"], &["quantum"]);
     refused(&["run", "--cpus", "0"], &["'0'", "1..=64"]);
     refused(&["run", "--cpus", "100000"], &["100000", "1..=64"]);

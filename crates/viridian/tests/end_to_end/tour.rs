@@ -63,12 +63,12 @@ fn without_enlightenments_there_is_no_hypervisor() {
 #[test]
 fn what_is_taken_away_is_not_offered_and_the_rest_works() {
     for (list, gone) in [
-        ("all,-synic", "AccessSynicRegs"),
-        ("all,-stimer,-stimer-direct", "AccessSyntheticTimerRegs"),
-        ("all,-reference-tsc", "AccessPartitionReferenceTsc"),
-        ("all,-apic", "AccessIntrCtrlRegs"),
-        ("hypercalls,time-ref-count", "AccessVpRunTimeReg"),
-        ("hypercalls", "AccessPartitionReferenceCounter"),
+        ("all,-access-synic-regs", "AccessSynicRegs"),
+        ("all,-access-synthetic-timer-regs", "AccessSyntheticTimerRegs"),
+        ("all,-access-partition-reference-tsc", "AccessPartitionReferenceTsc"),
+        ("all,-access-intr-ctrl-regs", "AccessIntrCtrlRegs"),
+        ("access-hypercall-msrs,access-vp-index,access-partition-reference-counter", "AccessVpRunTimeReg"),
+        ("access-hypercall-msrs,access-vp-index", "AccessPartitionReferenceCounter"),
     ] {
         let ended = run(&["run", "--hv", list, "--append", "nonce=heron"]);
         assert_eq!(ended.status, Some(0), "{list}: {ended:?}");

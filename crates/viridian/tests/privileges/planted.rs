@@ -7,9 +7,10 @@
 use std::sync::Arc;
 
 use engine::{
-    Capabilities, Clock, ControlRegisters, CpuidResult, DebugRegisters, Engine, EngineError, EngineVp, Event,
-    EventState, Exit, ExitReason, FlushScope, Gpr, Kick, ModelSpecificRegisters, Resume, RunLimits, Segment,
-    SegmentName, TableRegister, VpGroup, VpState,
+    Capabilities, Clock, ControlRegisters, CpuidResult, DebugRegisters, DescriptorTableGuard, Engine,
+    EngineError, EngineVp, Event, EventState, Exit, ExitReason, FlushScope, Gpr, Kick,
+    ModelSpecificRegisters, Resume, RunLimits, Segment, SegmentName, TableRegister, VpGroup, VpState,
+    XsaveArea,
 };
 use memory::{Space, ViewId};
 
@@ -159,6 +160,9 @@ impl EngineVp for PlantedVp {
         mut fn set_debug(&mut self, debug: DebugRegisters);
         mut fn set_msrs(&mut self, msrs: ModelSpecificRegisters);
         mut fn set_events(&mut self, events: EventState);
+        mut fn set_exception_exits(&mut self, vectors: u32);
+        mut fn set_descriptor_table_guard(&mut self, guard: DescriptorTableGuard);
+        mut fn set_xsave(&mut self, area: &XsaveArea);
         mut fn restore(&mut self, state: &VpState);
     }
 }

@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Translation of virtual addresses for a parent (TLFS 9.3.4, 9.4.6).
+
+use engine::SegmentName;
+use tlfs::address::CacheType;
+use tlfs::register::RegisterName as R;
+use tlfs::tlb::TranslateGvaResultCode as Code;
+
+use super::*;
+use crate::{Translation, TranslationFlags};
+
+/// Page tables of four levels: the top one here, each of the others in the page behind the last.
+const TABLES: u64 = 0x10_0000;
+/// Present, writable, user.
+const FULL: u64 = 7;
+const NO_EXECUTE: u64 = 1 << 63;
+
+fn flags() -> TranslationFlags {
+    TranslationFlags::new().with_validate_read(true)
+}
+
+fn entry(lab: &Lab, level: u64, index: u64) -> u64 {
+    lab.space.read_value::<8>(ViewId(0), TABLES + 0x1000 * level + 8 * index, Rights::READ).unwrap()
+}
+
+fn set_entry(lab: &Lab, level: u64, index: u64, value: u64) {
+    let gpa = TABLES + 0x1000 * level + 8 * index;
+    lab.space.write_value::<8>(ViewId(0), gpa, value, Rights::WRITE).unwrap();
+}
+
+/// A VP in long mode with page tables: page n of the first 2 MiB is mapped to page n, but for what a test changes.
+fn lab() -> Lab {
+    let mut lab = Lab::new(2);
+    for level in 0..3 {
+        set_entry(&lab, level, 0, (TABLES + 0x1000 * (level + 1)) | FULL);
+    }
+    for page in 0..512 {
+        set_entry(&lab, 3, page, (page << 12) | FULL);
+    }
+    let registers = lab.vps[0].registers();
+    let mut control = registers.control();
+    (control.cr0, control.cr3, control.cr4, control.efer) = (0x8001_0011, TABLES, 0x20, 0xD00);
+    registers.set_control(control);
+    lab
+}
+
+fn translate(lab: &mut Lab, page: u64, flags: TranslationFlags) -> Translation {
+    lab.vps[0].translate(page, flags).unwrap()
+}
+
+/// B09.046: a page that is mapped; and what is asked has to make sense.
+#[test]
+fn a_page_is_found() {
+    let mut lab = lab();
+    let found = translate(&mut lab, 0x42, flags());
+    assert_eq!((found.result_code, found.gpa_page), (Code::SUCCESS, 0x42));
+    assert_eq!((found.cache_type, found.overlay_page), (CacheType::WRITE_BACK, false));
+    for refused in [
+        TranslationFlags::new(),
+        TranslationFlags::new().with_privilege_exempt(true),
+        flags().with_reserved_z(1),
+        flags().with_input_vtl(0x11),
+        flags().with_input_vtl(0x20),
+    ] {
+        assert_eq!(lab.vps[0].translate(0, refused), Err(HvStatus::INVALID_PARAMETER), "{refused:?}");
+    }
+    assert_eq!(translate(&mut lab, 0x42, flags().with_input_vtl(0x10)).result_code, Code::SUCCESS);
+}
+
+/// Each condition that ends a walk, with the exception that the access would have raised.
+#[test]
+fn walks_that_end_early() {
+    let mut lab = lab();
+    let write = flags().with_validate_write(true);
+    let execute = flags().with_validate_execute(true);
+    set_entry(&lab, 3, 1, 0);
+    set_entry(&lab, 3, 2, 0x2000 | 5);
+    set_entry(&lab, 3, 3, 0x3000 | FULL | NO_EXECUTE);
+    set_entry(&lab, 3, 4, 0x4000 | FULL | 1 << 51);
+    set_entry(&lab, 3, 5, 0x5000 | 3);
+    set_entry(&lab, 2, 7, 0xF_0000_0000 | FULL);
+    let cases = [
+        (1, flags(), Code::PAGE_NOT_PRESENT),
+        (2, flags(), Code::SUCCESS),
+        (2, write, Code::PRIVILEGE_VIOLATION),
+        (3, flags(), Code::SUCCESS),
+        (3, execute, Code::PRIVILEGE_VIOLATION),
+        (4, flags(), Code::INVALID_PAGE_TABLE_FLAGS),
+        (5, flags(), Code::SUCCESS),
+        (1 << 40, flags(), Code::PAGE_NOT_PRESENT),
+    ];
+    for (page, flags, code) in cases {
+        let found = translate(&mut lab, page, flags);
+        assert_eq!(found.result_code, code, "{page:#x} {flags:?}");
+        let faults = code != Code::SUCCESS;
+        assert_eq!(found.event.event.event_pending(), faults);
+        if faults {
+            assert_eq!((found.event.event.vector(), found.event.exception_parameter), (14, page << 12));
+        }
+    }
+    let unmapped = translate(&mut lab, 7 << 9, flags());
+    assert_eq!((unmapped.result_code, unmapped.gpa_page), (Code::GPA_UNMAPPED, 0xF0_0000));
+}
+
+/// The privilege of the VP counts, unless the caller says that it does not.
+#[test]
+fn privilege_counts_unless_exempt() {
+    let mut lab = lab();
+    set_entry(&lab, 3, 5, 0x5000 | 3);
+    let stack = lab.vps[0].registers().segment(SegmentName::Ss);
+    let user = x86::segment::Segment { attributes: stack.attributes.with_dpl(3), ..stack };
+    lab.vps[0].registers().set_segment(SegmentName::Ss, user);
+    assert_eq!(translate(&mut lab, 5, flags()).result_code, Code::PRIVILEGE_VIOLATION);
+    assert_eq!(translate(&mut lab, 5, flags().with_privilege_exempt(true)).result_code, Code::SUCCESS);
+}
+
+/// Page tables that their rights keep from being read or written, and ones that are overlays.
+#[test]
+fn rights_of_page_tables_count() {
+    let mut lab = lab();
+    let protect = |lab: &Lab, rights| {
+        let table = (TABLES >> 12) + 3;
+        lab.space.batch(|batch| batch.protect(ViewId(0), table, 1, rights)).unwrap();
+    };
+    protect(&lab, Rights::NONE);
+    let unreadable = translate(&mut lab, 5, flags());
+    assert_eq!((unreadable.result_code, unreadable.gpa_page), (Code::GPA_NO_READ_ACCESS, (TABLES >> 12) + 3));
+    protect(&lab, Rights::READ);
+    assert_eq!(translate(&mut lab, 5, flags()).result_code, Code::SUCCESS);
+    let marks = flags().with_set_page_table_bits(true);
+    assert_eq!(translate(&mut lab, 5, marks).result_code, Code::GPA_NO_WRITE_ACCESS);
+    protect(&lab, Rights::ALL);
+    lab.enable_hypercalls(0x6000);
+    let page = translate(&mut lab, 6, flags());
+    assert_eq!((page.result_code, page.overlay_page), (Code::SUCCESS, true));
+    let write = flags().with_validate_write(true);
+    let illegal = translate(&mut lab, 6, write);
+    assert_eq!((illegal.result_code, illegal.gpa_page), (Code::GPA_ILLEGAL_OVERLAY_ACCESS, 6));
+}
+
+/// Accessed and dirty bits are set if the caller wants that, dirty only for a write; otherwise nothing is.
+#[test]
+fn page_table_bits_are_set_on_request() {
+    const ACCESSED: u64 = 0x20;
+    const DIRTY: u64 = 0x40;
+    let mut lab = lab();
+    let bits = |lab: &Lab| (entry(lab, 0, 0) & ACCESSED, entry(lab, 3, 5) & (ACCESSED | DIRTY));
+    let write = flags().with_validate_write(true);
+    translate(&mut lab, 5, write);
+    assert_eq!(bits(&lab), (0, 0));
+    translate(&mut lab, 5, flags().with_set_page_table_bits(true));
+    assert_eq!(bits(&lab), (ACCESSED, ACCESSED));
+    translate(&mut lab, 5, write.with_set_page_table_bits(true));
+    assert_eq!(bits(&lab), (ACCESSED, ACCESSED | DIRTY));
+    // What a walk set before it ended stays.
+    set_entry(&lab, 2, 1, 0);
+    set_entry(&lab, 0, 0, (TABLES + 0x1000) | FULL);
+    let missing = translate(&mut lab, 0x205, flags().with_set_page_table_bits(true));
+    assert_eq!(missing.result_code, Code::PAGE_NOT_PRESENT);
+    assert_eq!(entry(&lab, 0, 0) & ACCESSED, ACCESSED);
+}
+
+/// The cache type is what PAT, MTRRs and CR0.CD make together.
+#[test]
+fn cache_types() {
+    let mut lab = lab();
+    set_entry(&lab, 3, 5, 0x5000 | FULL | 1 << 3);
+    set_entry(&lab, 3, 6, 0x6000 | FULL | 1 << 4);
+    let kind = |lab: &mut Lab, page| translate(lab, page, flags()).cache_type;
+    assert_eq!(kind(&mut lab, 5), CacheType::WRITE_THROUGH);
+    assert_eq!(kind(&mut lab, 6), CacheType::UNCACHED);
+    // The first 512 KiB are one fixed range register of eight types.
+    lab.vps[0].set_register(R::MTRR_FIX64K00000, 0x0606_0606_0606_0601u64.into()).unwrap();
+    assert_eq!(kind(&mut lab, 1), CacheType::WRITE_COMBINING);
+    assert_eq!(kind(&mut lab, 0x11), CacheType::WRITE_BACK);
+    let mut control = lab.vps[0].registers().control();
+    control.cr0 |= 1 << 30;
+    lab.vps[0].registers().set_control(control);
+    assert_eq!(kind(&mut lab, 0x11), CacheType::UNCACHED);
+}
+
+/// Without paging every page is itself.
+#[test]
+fn without_paging_nothing_fails() {
+    let mut lab = Lab::new(1);
+    let mut control = lab.vps[0].registers().control();
+    (control.cr0, control.efer) = (0x11, 0);
+    lab.vps[0].registers().set_control(control);
+    let write = flags().with_validate_write(true).with_validate_execute(true);
+    let found = translate(&mut lab, 0xF_0000, write);
+    assert_eq!((found.result_code, found.gpa_page), (Code::SUCCESS, 0xF_0000));
+}
+
+/// B09.009: a parent that is not done with a translation keeps other VPs from flushing it; they wait at the call.
+#[test]
+fn a_flush_waits_while_it_is_inhibited() {
+    let mut lab = lab();
+    lab.enable_hypercalls(0x6000);
+    translate(&mut lab, 5, flags().with_tlb_flush_inhibit(true));
+    let inhibited = lab.vps[0].register(R::INTERCEPT_SUSPEND).unwrap();
+    assert_eq!(inhibited.low, 2);
+    let flush = InputValue::new().with_call_code(CallCode::FLUSH_VIRTUAL_ADDRESS_SPACE);
+    for (index, word) in [0u64, 3, 0].into_iter().enumerate() {
+        lab.space.write_value::<8>(ViewId(0), 0x8000 + 8 * index as u64, word, Rights::WRITE).unwrap();
+    }
+    let prepare = move |state: &mut VpState| {
+        state.gprs[Gpr::Rcx as usize] = flush.into_bits();
+        state.gprs[Gpr::Rdx as usize] = 0x8000;
+    };
+    let exit = ExitReason::Hypercall(HypercallInstruction::Vmcall);
+    lab.engine.push_with(1, exit, prepare);
+    assert!(matches!(lab.vps[1].run(None), VpExit::Idle { .. }));
+    assert!(lab.partition.vp(0).state().flush.is_empty());
+    lab.partition.set_intercept_suspend(0, 0.into());
+    lab.engine.push(1, exit);
+    lab.pass(1);
+    assert!(!lab.partition.vp(0).state().flush.is_empty());
+    let flushes = lab.vps[1].statistics().unwrap().hypercalls(CallCode::FLUSH_VIRTUAL_ADDRESS_SPACE);
+    assert_eq!(flushes, 1, "a call that waits is one call");
+}
