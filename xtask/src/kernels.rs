@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! `cargo xtask kernels`: boots every stock kernel of Debian with 1, 2 and 4 VPs, as a Hyper-V guest and as a plain PC, and prints a table.
+//! `cargo xtask kernels`: boots every stock kernel of Debian with 1, 2 and 4 VPs, as bzImage and as ELF file, as a Hyper-V guest and as a plain PC, and once
+//! with all that the host's processor has; prints a table.
 
 use std::path::Path;
 use std::time::Instant;
@@ -12,7 +13,7 @@ use crate::machine::{self, Trouble};
 /// Which kernels, and how often.
 #[derive(Args)]
 pub(crate) struct Options {
-    /// Only the rows whose name (such as "trixie cloud-amd64, 2 VPs, --hv none") contains this
+    /// Only the rows whose name (such as "trixie cloud-amd64 bzImage, 2 VPs, --hv none") contains this
     #[arg(long, default_value = "")]
     only: String,
     /// Numbers of VPs
@@ -29,6 +30,27 @@ impl Default for Options {
     }
 }
 
+/// What file the kernel comes in.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// As Debian ships it.
+    BzImage,
+    /// The ELF file inside.
+    Vmlinux,
+}
+
+impl Form {
+    fn name(self) -> &'static str {
+        match self {
+            Self::BzImage => "bzImage",
+            Self::Vmlinux => "vmlinux",
+        }
+    }
+}
+
+/// What the guest does: enough for its processors to have to do with each other.
+const PROCESSES: &str = include_str!("../../crates/viridian/tests/end_to_end/processes.sh");
+
 /// What a boot printed, judged.
 fn judge(output: &str, errors: &str, hv: &str, cpus: u32) -> Result<(), String> {
     let complaints = machine::complaints(output);
@@ -36,7 +58,7 @@ fn judge(output: &str, errors: &str, hv: &str, cpus: u32) -> Result<(), String> 
         return Err(complaints.join(" | "));
     }
     let as_guest = hv == "all";
-    let mut wanted = vec!["reboot: Power down"];
+    let mut wanted = vec!["reboot: Power down", "== The commands ended with status 0"];
     if as_guest {
         wanted.extend(["Hypervisor detected: Microsoft Hyper-V", "hyperv_clocksource_tsc_page"]);
     }
@@ -71,40 +93,53 @@ pub(crate) fn run(repository: &Path, options: &Options) -> bool {
     for suite in [Suite::Bookworm, Suite::Trixie, Suite::Sid] {
         for flavour in [Flavour::Cloud, Flavour::Generic] {
             let name = format!("{} {}", suite.name(), flavour.name());
-            let row = |cpus: &u32, hv| format!("{name}, {cpus} VPs, --hv {hv}");
-            let rows: Vec<_> = options
-                .cpus
-                .iter()
-                .flat_map(|cpus| ["all", "none"].map(|hv| (row(cpus, hv), *cpus, hv)))
-                .filter(|(row, _, _)| row.contains(&options.only))
-                .collect();
+            let mut rows = Vec::new();
+            for form in [Form::BzImage, Form::Vmlinux] {
+                for &cpus in &options.cpus {
+                    for hv in ["all", "none"] {
+                        let row = format!("{name} {}, {cpus} VPs, --hv {hv}", form.name());
+                        rows.push((row, form, cpus, hv, false));
+                    }
+                }
+            }
+            if let Some(&cpus) = options.cpus.first() {
+                let row = format!("{name} bzImage, {cpus} VPs, --hv all --cpu host");
+                rows.push((row, Form::BzImage, cpus, "all", true));
+            }
+            rows.retain(|(row, ..)| row.contains(&options.only));
             if rows.is_empty() {
                 continue;
             }
             let made = machine::fetch(suite, flavour).and_then(|kernel| {
                 let file = format!("{}-{}", suite.name(), flavour.name());
-                let initrd = machine::initrd(repository, &file, &kernel, &Mode::Summary)?;
-                Ok((kernel, initrd))
+                let initrd =
+                    machine::initrd(repository, &file, &kernel, &Mode::Commands(PROCESSES.to_owned()))?;
+                let vmlinux = machine::vmlinux(repository, &file, &kernel.kernel)?;
+                Ok((kernel, vmlinux, initrd))
             });
-            let (kernel, initrd) = match made {
+            let (kernel, vmlinux, initrd) = match made {
                 Ok(made) => made,
                 Err(Trouble::Skipped(why)) => {
                     println!("{name}: SKIPPED: {why}");
-                    table.push(format!("{name:<48} SKIPPED"));
+                    table.push(format!("{name:<56} SKIPPED"));
                     continue;
                 }
                 Err(Trouble::Failed(why)) => {
                     println!("{name}: {why}");
-                    table.push(format!("{name:<48} FAILED: {why}"));
+                    table.push(format!("{name:<56} FAILED: {why}"));
                     failed = true;
                     continue;
                 }
             };
-            for (row, cpus, hv) in rows {
+            for (row, form, cpus, hv, as_host) in rows {
+                let file = if form == Form::BzImage { &kernel.kernel } else { &vmlinux };
                 for boot in 1..=options.boots {
                     let begun = Instant::now();
-                    let mut command = machine::command(&viridian, &kernel.kernel, &initrd, cpus);
+                    let mut command = machine::command(&viridian, file, &initrd, cpus);
                     command.args(["--hv", hv]);
+                    if as_host {
+                        command.args(["--cpu", "host"]);
+                    }
                     let outcome = command.output().map_err(|error| error.to_string()).and_then(|ended| {
                         let output = String::from_utf8_lossy(&ended.stdout).replace('\r', "");
                         let errors = String::from_utf8_lossy(&ended.stderr);
@@ -119,7 +154,7 @@ pub(crate) fn run(repository: &Path, options: &Options) -> bool {
                     let outcome =
                         outcome.map_or_else(|why| format!("FAILED: {why}"), |()| "passed".to_owned());
                     failed |= outcome != "passed";
-                    let line = format!("{row:<48} {seconds:>6.1} s  {} {outcome}", kernel.version);
+                    let line = format!("{row:<56} {seconds:>6.1} s  {} {outcome}", kernel.version);
                     println!("{line} ({boot} of {})", options.boots);
                     if boot == options.boots || outcome != "passed" {
                         table.push(line);
@@ -140,7 +175,7 @@ mod tests {
     #[test]
     fn a_boot_is_judged_by_what_it_printed() {
         let good = "Hypervisor detected: Microsoft Hyper-V\nhyperv_clocksource_tsc_page\n\
-                    smp: Brought up 1 node, 2 CPUs\n== Complaints of the kernel (BUG)\nnone\nreboot: Power down\n";
+                    smp: Brought up 1 node, 2 CPUs\n== The commands ended with status 0\nreboot: Power down\n";
         let counts = "1 hypercall HvCallSendSyntheticClusterIpi\n1 hypercall HvCallFlushVirtualAddressList\n";
         assert_eq!(judge(good, counts, "all", 2), Ok(()));
         assert!(judge(good, counts, "none", 2).is_err(), "not a plain PC");

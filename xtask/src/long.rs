@@ -64,11 +64,16 @@ pub(crate) fn run(repository: &Path, options: &Options) -> Result<(), ChecksFail
         ("several processors".into(), Box::new(several_processors)),
         ("crash".into(), Box::new(crash)),
         ("oracle".into(), Box::new(oracle)),
+        ("conformance".into(), Box::new(conformance)),
+        ("reference".into(), Box::new(reference)),
         ("advisories".into(), Box::new(advisories)),
         ("address sanitizer".into(), Box::new(address_sanitizer)),
     ];
     for &(name, check) in saved_states::CHECKS {
         checks.push((name.into(), Box::new(move |top, _| of_saved_states(top, check))));
+    }
+    for room in crate::mutants::ROOMS {
+        checks.push((format!("mutants {room}"), Box::new(move |top, _| crate::mutants::check(top, room))));
     }
     for target in fuzz_targets(repository) {
         checks.push((format!("fuzz {target}"), Box::new(move |top, options| fuzz(top, options, &target))));
@@ -213,6 +218,23 @@ fn several_processors(repository: &Path, _: &Options) -> Outcome {
     succeed(command)
 }
 
+/// What was proven is proven still.
+fn conformance(repository: &Path, _: &Options) -> Outcome {
+    match crate::conformance::run(repository, &crate::conformance::Options::default()) {
+        Ok(()) => Outcome::Passed,
+        Err(error) => Outcome::Failed(error.to_string()),
+    }
+}
+
+/// KVM's Hyper-V interface says the same, but for what is explained.
+fn reference(repository: &Path, _: &Options) -> Outcome {
+    match crate::reference::run(repository) {
+        Ok(()) => Outcome::Passed,
+        Err(Trouble::Skipped(why)) => Outcome::Skipped(why),
+        Err(Trouble::Failed(why)) => Outcome::Failed(why),
+    }
+}
+
 /// The host's processor judges the software processor at length.
 fn oracle(repository: &Path, _: &Options) -> Outcome {
     let everything = ["integer", "compatibility", "programs", "vector", "avx"].map(str::to_owned);
@@ -265,6 +287,8 @@ fn address_sanitizer(repository: &Path, _: &Options) -> Outcome {
     for room in ["memory", "engine", "engine-soft"] {
         command.args(["--package", &format!("openviridian-{room}")]);
     }
+    // QEMU's user-mode emulator cannot run a program with a sanitizer.
+    command.args(["--", "--skip", "second_opinion"]);
     command.env("RUSTFLAGS", "-Zsanitizer=address");
     // The rooms catch faults of their own with signal handlers, on stacks of their own.
     command.env(
@@ -288,7 +312,8 @@ fn fuzz(repository: &Path, options: &Options, target: &str) -> Outcome {
     if !answers(cargo(repository, &["+nightly", "fuzz", "--version"])) {
         return Outcome::Skipped("no cargo-fuzz on nightly Rust (cargo install cargo-fuzz)".into());
     }
-    // The fuzzed crates forbid unsafe code: sanitizers would only cost time.
+    // Of the fuzzed crates only memory has unsafe code, and its tests, which replay the corpus, are run under AddressSanitizer above:
+    // sanitizers would only cost time here.
     let mut command = cargo(repository, &["+nightly", "fuzz", "run", "--sanitizer", "none", target, "--"]);
     command.arg(format!("-max_total_time={}", options.fuzz_minutes * 60));
     succeed(command)

@@ -59,6 +59,48 @@ pub(crate) fn initrd(
     Ok(file)
 }
 
+/// Writes the ELF kernel inside a bzImage to a file under `target`: what a kernel developer has as `vmlinux`. The host's own tools decompress it.
+pub(crate) fn vmlinux(repository: &Path, name: &str, kernel: &Path) -> Result<PathBuf, Trouble> {
+    let failed = |error: &dyn std::fmt::Display| Trouble::Failed(error.to_string());
+    let image = std::fs::read(kernel).map_err(|error| failed(&error))?;
+    let payload = payload(&image).ok_or_else(|| failed(&format!("{} is no bzImage", kernel.display())))?;
+    let (tool, options) = match payload {
+        [0xFD, b'7', b'z', b'X', b'Z', ..] => ("xz", "-dc"),
+        [0x28, 0xB5, 0x2F, 0xFD, ..] => ("zstd", "-dcq"),
+        [0x02, 0x21, 0x4C, 0x18, ..] => ("lz4", "-dc"),
+        other => return Err(failed(&format!("a payload of an unknown kind: {:x?}", other.get(..6)))),
+    };
+    let folder = repository.join("target/kernels");
+    std::fs::create_dir_all(&folder).map_err(|error| failed(&error))?;
+    let (packed, file) = (folder.join(format!("{name}.packed")), folder.join(format!("{name}.vmlinux")));
+    std::fs::write(&packed, payload).map_err(|error| failed(&error))?;
+    let packed = std::fs::File::open(&packed).map_err(|error| failed(&error))?;
+    let elf = match Command::new(tool).arg(options).stdin(packed).output() {
+        Ok(ended) => ended.stdout,
+        Err(error) => return Err(Trouble::Skipped(format!("no vmlinux: {tool}: {error}"))),
+    };
+    if !elf.starts_with(b"\x7FELF") {
+        return Err(failed(&format!("{tool} gave no ELF file")));
+    }
+    std::fs::write(&file, elf).map_err(|error| failed(&error))?;
+    Ok(file)
+}
+
+/// The compressed kernel in a bzImage (Linux, Documentation/arch/x86/boot.rst: setup_sects, payload_offset, payload_length), without the four
+/// bytes of its size that follow it.
+fn payload(image: &[u8]) -> Option<&[u8]> {
+    let word = |at: usize| Some(u32::from_le_bytes(image.get(at..at + 4)?.try_into().ok()?) as usize);
+    if image.get(0x202..0x206)? != b"HdrS" {
+        return None;
+    }
+    let setup_sectors = match image[0x1F1] {
+        0 => 4,
+        sectors => usize::from(sectors),
+    };
+    let start = 512 * (setup_sectors + 1) + word(0x248)?;
+    image.get(start..start.checked_add(word(0x24C)?.checked_sub(4)?)?)
+}
+
 /// `viridian run` of a kernel with nothing at standard input, with what it prints piped.
 pub(crate) fn command(viridian: &Path, kernel: &Path, initrd: &Path, cpus: u32) -> Command {
     let mut command = Command::new(viridian);
@@ -79,6 +121,20 @@ pub(crate) fn complaints(output: &str) -> Vec<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_kernel_inside_an_image_is_found() {
+        let mut image = vec![0; 0x600 + 20];
+        image[0x1F1] = 1;
+        image[0x202..0x206].copy_from_slice(b"HdrS");
+        image[0x248..0x24C].copy_from_slice(&0x200u32.to_le_bytes());
+        image[0x24C..0x250].copy_from_slice(&12u32.to_le_bytes());
+        image[0x600..0x608].copy_from_slice(b"ABCDEFGH");
+        assert_eq!(payload(&image), Some(&b"ABCDEFGH"[..]));
+        image[0x24C..0x250].copy_from_slice(&2000u32.to_le_bytes());
+        assert_eq!(payload(&image), None);
+        assert_eq!(payload(&image[..0x100]), None);
+    }
 
     #[test]
     fn a_complaint_is_found_and_its_title_is_not_one() {

@@ -8,7 +8,9 @@ mod inventory;
 mod kernels;
 mod long;
 mod machine;
+mod mutants;
 mod oracle;
+mod reference;
 mod saved_states;
 mod soak;
 mod virtual_time;
@@ -44,6 +46,8 @@ enum Task {
     },
     /// Boot every stock kernel of Debian with several numbers of VPs, with and without Hyper-V, and print a table
     Kernels(kernels::Options),
+    /// Run the conformance guest here and under QEMU with KVM's own Hyper-V interface, and compare: docs/reference.md
+    Reference,
     /// Boot Debian without each service in turn, and with each that is only offered on request
     Enlightenments(enlightenments::Options),
     /// Keep a guest busy with processes, pipes, compression and signals for minutes, and watch its memory
@@ -65,8 +69,9 @@ fn main() -> ExitCode {
         Task::Kernels(options) => {
             return if kernels::run(&repository(), &options) { ExitCode::SUCCESS } else { ExitCode::FAILURE };
         }
-        Task::Enlightenments(options) => enlightenments::run(&repository(), &options).map_err(tell),
         Task::Soak(options) => soak::run(&repository(), &options).map_err(tell),
+        Task::Reference => reference::run(&repository()).map_err(tell),
+        Task::Enlightenments(options) => enlightenments::run(&repository(), &options).map_err(tell),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -77,6 +82,7 @@ fn main() -> ExitCode {
     }
 }
 
+/// Why something was not done.
 fn tell(trouble: machine::Trouble) -> String {
     match trouble {
         machine::Trouble::Skipped(why) => format!("SKIPPED: {why}"),

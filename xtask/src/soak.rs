@@ -51,6 +51,7 @@ pub(crate) fn run(repository: &Path, options: &Options) -> Result<(), Trouble> {
         let _ = std::fs::write(log, format!("{output}\n{errors}"));
     }
     let rounds = output.lines().filter_map(|line| line.strip_prefix("round ")).next_back().unwrap_or("0");
+    let rounds: String = rounds.chars().take_while(char::is_ascii_digit).collect();
     println!("{rounds} rounds; resident memory {} kB at the end", samples.last().unwrap_or(&0));
     judged.map_err(Trouble::Failed)
 }

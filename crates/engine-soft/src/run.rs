@@ -54,6 +54,7 @@ impl Cpu {
 
     fn run_inside(&mut self, limits: RunLimits) -> Exit {
         self.grant(0);
+        self.deadline = limits.deadline.unwrap_or(u64::MAX);
         self.link_from = std::ptr::null_mut();
         loop {
             let pending = self.shared.pending.load(Ordering::SeqCst);
@@ -96,6 +97,7 @@ impl Cpu {
                     return Exit { reason, instruction_length: 0, delivering: Some(event) };
                 }
                 self.events.pending = None;
+                self.deadline_told = false;
                 self.forget_completed();
                 continue;
             }
@@ -152,6 +154,13 @@ impl Cpu {
             self.grant(left.saturating_sub(decode::MOST_INSTRUCTIONS as i64).clamp(0, BUDGET));
         }
         (pauses >= SPIN_WAIT).then_some(ExitReason::SpinWait)
+    }
+
+    /// Whether an instruction may give the guest the time `now`. A time beyond the run's deadline is not seen before what is due then had its chance to
+    /// interrupt: the run ends before the instruction, once. (Virtual time does not get there: it ends runs to the instruction.)
+    pub(crate) fn time_may_be_seen(&mut self, now: u64) -> bool {
+        self.deadline_told = now >= self.deadline && !self.deadline_told;
+        !self.deadline_told
     }
 
     /// Sets the budget.

@@ -111,6 +111,22 @@ impl SoftVp {
     }
 }
 
+impl SoftVp {
+    /// Goes on behind the instruction that the exit stands before.
+    fn advance(&mut self) {
+        self.cpu.forget_completed();
+        self.cpu.budget -= 1;
+        self.cpu.time.pass(self.cpu.instructions());
+        let before = self.cpu.rflags();
+        let stepped = self.cpu.must_step();
+        self.cpu.rip = self.cpu.next_rip;
+        self.cpu.events.interrupt_shadow = false;
+        if stepped && let Some(raised) = system::after_step(&mut self.cpu, before) {
+            self.cpu.raise(raised);
+        }
+    }
+}
+
 const fn stands_before_instruction(reason: ExitReason) -> bool {
     !matches!(
         reason,
@@ -137,24 +153,21 @@ impl EngineVp for SoftVp {
     fn resume(&mut self, resume: Resume) {
         let exit = self.unanswered.take().expect("an exit to answer");
         match resume {
-            Resume::Complete(value) => self.cpu.complete(exit.reason, value),
+            Resume::Complete(value) => match exit.reason {
+                // All that is left of these is to commit, which takes no second execution.
+                ExitReason::ReadMsr { .. } => {
+                    system::set_edx_eax(&mut self.cpu, value);
+                    self.advance();
+                }
+                ExitReason::WriteMsr { .. } => self.advance(),
+                reason => self.cpu.complete(reason, value),
+            },
             Resume::Retry => {}
-            Resume::Advance => {
+            Resume::Advance if exit.delivering.is_some() => {
                 self.cpu.forget_completed();
-                if exit.delivering.is_some() {
-                    self.cpu.events.pending = None;
-                    return;
-                }
-                self.cpu.budget -= 1;
-                self.cpu.time.pass(self.cpu.instructions());
-                let before = self.cpu.rflags();
-                let stepped = self.cpu.must_step();
-                self.cpu.rip = self.cpu.next_rip;
-                self.cpu.events.interrupt_shadow = false;
-                if stepped && let Some(raised) = system::after_step(&mut self.cpu, before) {
-                    self.cpu.raise(raised);
-                }
+                self.cpu.events.pending = None;
             }
+            Resume::Advance => self.advance(),
             Resume::Inject(event) => {
                 self.cpu.forget_completed();
                 // In place of an event whose delivery needed the access, the two combine as on a processor.

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Roles: which calls a kind of partition is served.
 
-use crate::call::{Call, HandleRep, HandleSimple, Handler};
+use crate::call::{Call, Handler};
 use crate::caller::{GuestMemory, Offered, Registers};
 use crate::calls;
 use crate::dispatch::{Invocation, Outcome};
-use tlfs::HvStatus;
 use tlfs::hypercall::CallCode;
 use tlfs::privilege::PrivilegeMask;
 
@@ -64,39 +63,38 @@ where
 
 /// Declares a role: its name and its list of call types, each with its kind. Two calls with one code do not compile
 /// without a warning (an unreachable pattern).
+#[macro_export]
 macro_rules! role {
     ($(#[$meta:meta])* $visibility:vis $role:ident { simple { $($simple:ty),* $(,)? } rep { $($rep:ty),* $(,)? }
-        denied { $($denied:ty),* $(,)? }
+        $(denied { $($denied:ty),* $(,)? })?
     }) => {
         $(#[$meta])*
         $visibility struct $role;
 
-        impl<H> Role<H> for $role
+        impl<H> $crate::Role<H> for $role
         where
-            H: Handler $(+ HandleSimple<$simple>)* $(+ HandleRep<$rep>)*,
+            H: $crate::Handler $(+ $crate::HandleSimple<$simple>)* $(+ $crate::HandleRep<$rep>)*,
         {
-            const CALLS: &'static [CallDescription] = &[
-                $(CallDescription::of::<$simple>(false),)*
-                $(CallDescription::of::<$rep>(true),)*
+            const CALLS: &'static [$crate::CallDescription] = &[
+                $($crate::CallDescription::of::<$simple>(false),)*
+                $($crate::CallDescription::of::<$rep>(true),)*
             ];
 
-            const DENIED: &'static [CallCode] = &[$(<$denied as Call>::CODE,)*];
+            const DENIED: &'static [$crate::CallCode] = &[$($(<$denied as $crate::Call>::CODE,)*)?];
 
-            fn call<R: Registers, M: GuestMemory>(
-                invocation: Invocation<'_, H, R, M>,
-            ) -> Outcome<H::Condition, M::Intercept> {
+            fn call<R: $crate::Registers, M: $crate::GuestMemory>(
+                invocation: $crate::Invocation<'_, H, R, M>,
+            ) -> $crate::Outcome<H::Condition, M::Intercept> {
                 match invocation.control().call_code() {
-                    $(<$simple as Call>::CODE => invocation.simple::<$simple>(),)*
-                    $(<$rep as Call>::CODE => invocation.rep::<$rep>(),)*
-                    $(<$denied as Call>::CODE => invocation.fail(HvStatus::ACCESS_DENIED),)*
-                    _ => invocation.fail(HvStatus::INVALID_HYPERCALL_CODE),
+                    $(<$simple as $crate::Call>::CODE => invocation.simple::<$simple>(),)*
+                    $(<$rep as $crate::Call>::CODE => invocation.rep::<$rep>(),)*
+                    $($(<$denied as $crate::Call>::CODE => invocation.denied(),)*)?
+                    _ => invocation.unknown(),
                 }
             }
         }
     };
 }
-#[cfg(any(test, feature = "fuzz"))]
-pub(crate) use role;
 
 role! {
     /// What any partition is served: calls about itself and its connections.

@@ -4,12 +4,10 @@
 use crate::call::*;
 use crate::caller::*;
 use crate::calls::call;
-use crate::dispatch::{Invocation, Outcome};
-use crate::role::{CallDescription, Role, role};
+use crate::role;
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 use std::vec::Vec;
-use tlfs::HvStatus;
 use tlfs::hypercall::CallCode;
 use tlfs::privilege::{Privilege, PrivilegeMask};
 use zerocopy::{FromZeros, IntoBytes};
@@ -343,7 +341,7 @@ macro_rules! test_calls {
         })*
         role! {
             /// Every test call.
-            pub(crate) TestRole { simple { $($simple),* } rep { $($rep),* } denied {} }
+            pub(crate) TestRole { simple { $($simple),* } rep { $($rep),* } }
         }
         /// The shapes of the test calls.
         pub(crate) const SHAPES: &[Shape] = &[

@@ -40,6 +40,7 @@ mod translate;
 mod unhalted_timer;
 mod virtual_interrupt;
 mod vp;
+mod wake;
 
 #[cfg(test)]
 mod tests;

@@ -35,6 +35,7 @@ use crate::synic::{SintIndex, Synic};
 use crate::trace::{Phases, Tracing};
 use crate::vp::state::{RunState, VTL_COUNT, VpState, VtlState};
 use crate::vp::{Vp, VpOverlays, VpShared};
+use crate::wake::Sleepers;
 use x86::apic::DeliveryMode;
 
 /// Most VPs that a partition can have; CPUID leaf 0x40000005 says so too.
@@ -62,6 +63,9 @@ pub struct PartitionConfig {
     /// A parent that is told of intercepts by the specification's messages (TLFS 6), accesses to memory that is not there among them. Without one those are
     /// [`crate::VpExit`]s.
     pub parent: Option<Arc<dyn Parent>>,
+    /// How many VPs are woken at once of those that sleep when several get an interrupt: so many by the sender, and so many by each that wakes. For hosts where to
+    /// wake a VP costs something, and where each VP has a thread that runs it as soon as it is woken; with `u32::MAX` the sender wakes all.
+    pub wakes_at_once: u32,
 }
 
 impl Default for PartitionConfig {
@@ -77,6 +81,7 @@ impl Default for PartitionConfig {
             debug_link: None,
             device_interrupts: None,
             parent: None,
+            wakes_at_once: u32::MAX,
         }
     }
 }
@@ -99,6 +104,9 @@ pub trait InterruptController: Send + Sync {
     /// The processor with this VP index ended a level-triggered interrupt: the EOI intercept of TLFS 10.3.4. Its EOI is complete, and the next
     /// instruction has not begun.
     fn end_of_interrupt(&self, vp: u32, vector: u8);
+
+    /// A processor took an interrupt with this vector out of its request register: another one with it would not merge with the first any more.
+    fn accepted(&self, _vector: u8) {}
 }
 
 /// A partition could not be created.
@@ -140,6 +148,7 @@ pub struct Partition {
     /// VPs whose translations must not be flushed now.
     flush_inhibits: AtomicU32,
     boot_zeroed: Mutex<Arc<[ZeroedRange]>>,
+    sleepers: Sleepers,
     /// The object whose pages are the partition's overlay pages.
     overlay_pages: ObjectId,
     apic_frequency: u64,
@@ -238,6 +247,7 @@ impl Partition {
             intercepts: Intercepts::new(config.parent),
             flush_inhibits: AtomicU32::new(0),
             boot_zeroed: Mutex::new(Arc::new([])),
+            sleepers: Sleepers::new(config.vp_count, config.wakes_at_once),
             overlay_pages: object.id(),
             apic_frequency: config.apic_frequency,
             msr_handler: config.msr_handler,
@@ -388,29 +398,43 @@ impl Partition {
         self.crash.reset();
     }
 
-    // Interrupts.
-
-    /// Delivers an interrupt message of a device or I/O APIC to the VPs that it is meant for.
-    pub fn deliver(&self, message: InterruptMessage) {
-        self.route(None, Vtl::VTL0, message);
+    pub(crate) fn sleepers(&self) -> &Sleepers {
+        &self.sleepers
     }
 
-    /// Delivers an interrupt message that the VP with index `sender`, or a device, sent.
-    pub(crate) fn route(&self, sender: Option<u32>, vtl: Vtl, message: InterruptMessage) {
+    // Interrupts.
+
+    /// Delivers an interrupt message of a device or I/O APIC to the VPs that it is meant for. False if it was lost on all that it reached, because
+    /// each had one with the same vector pending.
+    pub fn deliver(&self, message: InterruptMessage) -> bool {
+        self.route(None, Vtl::VTL0, message)
+    }
+
+    /// Delivers an interrupt message that the VP with index `sender`, or a device, sent. As [`Partition::deliver`].
+    pub(crate) fn route(&self, sender: Option<u32>, vtl: Vtl, message: InterruptMessage) -> bool {
         let addressed = |vp: &VpShared| {
             vp.state().vtl(vtl).apic.is_addressed(message.destination, sender == Some(vp.index()))
         };
-        let deliver = |vp: &VpShared| {
-            let noticed = vp.state().deliver(vtl, message);
+        let (mut merged, mut new) = (false, false);
+        let mut deliver = |vp: &VpShared| {
+            let mut state = vp.state();
+            let vectored =
+                matches!(message.delivery_mode, DeliveryMode::Fixed | DeliveryMode::LowestPriority);
+            let pending = vectored && state.vtl(vtl).apic.requested().contains(message.vector);
+            let noticed = state.deliver(vtl, message);
+            drop(state);
             if noticed {
-                vp.notify();
+                merged |= pending;
+                new |= !pending;
+                self.notify_among_several(vp);
             }
         };
         if message.delivery_mode == DeliveryMode::LowestPriority {
             if let Some(vp) = self.lowest_priority(sender, vtl, message.destination) {
                 deliver(vp);
             }
-            return;
+            self.wake_some();
+            return new || !merged;
         }
         // The local APIC id of a VP is its index, so that most messages need not ask everyone.
         let one = match message.destination {
@@ -423,6 +447,8 @@ impl Partition {
             Some(_) => {}
             None => self.vps().filter(|vp| addressed(vp)).for_each(deliver),
         }
+        self.wake_some();
+        new || !merged
     }
 
     /// The VP of those addressed whose local APIC accepts interrupts at the lowest priority.

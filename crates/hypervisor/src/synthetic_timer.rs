@@ -234,6 +234,16 @@ mod tests {
         assert_eq!(timer.expire(6000).unwrap().time, 6000);
     }
 
+    /// A period that is shorter than any signal could be served in gives no storm, lazy or not.
+    #[test]
+    fn short_periods_make_no_storm() {
+        for config in [PERIODIC, PERIODIC.with_lazy(true)] {
+            let mut timer = timer(config, 1, 0);
+            let signals = (1..=10_000).filter(|&now| timer.expire(now).is_some()).count();
+            assert!((10..=10_000 / SHORTEST_PERIOD as usize + 1).contains(&signals), "{signals}");
+        }
+    }
+
     proptest! {
         /// B12.006, B12.029: whatever is written, no signal comes before its time, and signals of a periodic timer are apart.
         #[test]

@@ -165,6 +165,17 @@ mod tests {
         assert_eq!(timer.due(), None);
     }
 
+    /// Writing the configuration of a timer that runs, such as another vector, leaves its period alone; enabling one begins it.
+    #[test]
+    fn enabling_begins_a_period() {
+        let mut timer = timer(1000);
+        timer.set_config(ENABLED.with_vector(0x60), 700).unwrap();
+        assert_eq!(timer.due(), Some(1000));
+        timer.set_config(StimeUnhaltedTimerConfig::new(), 800).unwrap();
+        timer.set_config(ENABLED.with_vector(0x60), 900).unwrap();
+        assert_eq!(timer.due(), Some(1900));
+    }
+
     /// B12.034: writing the count begins a period of the new length; zero stops the timer.
     #[test]
     fn writing_the_count_begins_a_period() {

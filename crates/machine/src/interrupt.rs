@@ -2,8 +2,8 @@
 //! The seam between the machine's interrupt controllers and the processors' local APICs.
 //!
 //! What leaves the machine are messages of the I/O APIC and the level of the 8259 pair's INTR output. What comes back
-//! are two calls on [`crate::Pc`]: the acknowledge cycle of a processor that accepts an ExtINT, and the EOI of a
-//! level-triggered vector.
+//! are three calls on [`crate::Pc`]: the acknowledge cycle of a processor that accepts an ExtINT, the EOI of a
+//! level-triggered vector, and that a processor has accepted a vector.
 
 use x86::apic::DeliveryMode;
 
@@ -31,8 +31,8 @@ pub struct InterruptMessage {
 /// processor's own lock and kick it, must not block, and must not call back into the machine. So the order of locks is
 /// machine before processor; give up a processor's lock before calling the machine.
 pub trait InterruptSink: Send + Sync {
-    /// Delivers a message of the I/O APIC.
-    fn message(&self, message: InterruptMessage);
+    /// Delivers a message of the I/O APIC. False if it was lost on all local APICs that it reached, because each had one with the same vector pending.
+    fn message(&self, message: InterruptMessage) -> bool;
 
     /// The INTR output of the 8259 pair changed to `asserted`. It is wired to LINT0 of every local APIC; a processor
     /// whose LINT0 is ExtINT and unmasked fetches the vector with [`crate::Pc::acknowledge_interrupt`].

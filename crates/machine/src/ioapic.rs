@@ -127,6 +127,14 @@ impl IoApic {
         }
     }
 
+    /// The vector that an edge of `pin` sends now, if it sends one.
+    pub fn edge_vector(&self, pin: u8) -> Option<u8> {
+        let entry = self.state.entries[usize::from(pin)];
+        let message = entry.message().filter(|_| !entry.is_level() && !entry.has(MASKED))?;
+        matches!(message.delivery_mode, DeliveryMode::Fixed | DeliveryMode::LowestPriority)
+            .then_some(message.vector)
+    }
+
     /// A local APIC ended `vector`: level interrupts that have it may be sent again.
     pub fn end_of_interrupt(&mut self, vector: u8) {
         for pin in 0..PINS {

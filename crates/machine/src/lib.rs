@@ -17,7 +17,7 @@
 //!
 //! struct NoProcessors;
 //! impl InterruptSink for NoProcessors {
-//!     fn message(&self, _: InterruptMessage) {}
+//!     fn message(&self, _: InterruptMessage) -> bool { true }
 //!     fn set_intr(&self, _: bool) {}
 //! }
 //! impl Attention for NoProcessors {

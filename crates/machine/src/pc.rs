@@ -9,11 +9,15 @@
 //! **Time.** Processors may arrive out of order: time seen by devices never goes back. What is due is done on the way
 //! into any access, and by [`Pc::advance`], which the run loop calls at [`Pc::next_deadline`].
 //!
+//! **Ticks.** A timer's interrupts merge while a processor has not taken the one before, and a busy host makes a processor late: kernels
+//! that count them lose time, or give up ("IO-APIC + timer doesn't work!"). So ticks that were lost while their way was open are kept, and one goes out
+//! each time that the processor has accepted the one before.
+//!
 //! **Wires.** After each change the lines of all devices are carried to the 8259 pair and to the I/O APIC: ISA
 //! interrupt n is input n of the pair and pin n, but 0 is pin 2, and pin 0 is the pair's own output.
 
 use std::ops::RangeInclusive;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use state::{Damaged, Reader, State, Writer};
@@ -174,13 +178,23 @@ struct Wiring {
     pic: PicPair,
     ioapic: IoApic,
     intr: bool,
+    /// Ticks that merged with others, and are still to come.
+    lost_ticks: u64,
 }
 
-state::state!(Wiring { pic, ioapic, intr });
+/// Most ticks that are kept: what a guest does not take for that long it does not count.
+const MOST_LOST_TICKS: u64 = 1000;
+
+state::state!(Wiring { pic, ioapic, intr, lost_ticks });
 
 impl Wiring {
     fn new() -> Self {
-        Self { pic: PicPair::new(1 << pm::SCI_IRQ), ioapic: IoApic::new(layout::IO_APIC), intr: false }
+        Self {
+            pic: PicPair::new(1 << pm::SCI_IRQ),
+            ioapic: IoApic::new(layout::IO_APIC),
+            intr: false,
+            lost_ticks: 0,
+        }
     }
 
     fn set_irq(&mut self, irq: u8, asserted: bool) {
@@ -188,8 +202,39 @@ impl Wiring {
         self.ioapic.set_pin(if irq == pit::IRQ { TIMER_PIN } else { irq }, asserted);
     }
 
+    /// The timer's output rose `edges` times.
+    fn tick(&mut self, edges: u64) {
+        let lost = match (self.ioapic.edge_vector(TIMER_PIN), self.pic.timer()) {
+            // Whether the last one merges as well the local APIC will say.
+            (Some(_), _) => Some(edges - 1),
+            // Who uses the I/O APIC may leave the pair open and ask it nothing.
+            (None, Some((waits, _))) => Some(edges - u64::from(!waits)),
+            (None, None) => None,
+        };
+        self.lost_ticks = lost.map_or(0, |lost| (self.lost_ticks + lost).min(MOST_LOST_TICKS));
+        self.pulse_timer();
+    }
+
+    /// The output may have fallen again since; the edge counts.
+    fn pulse_timer(&mut self) {
+        self.set_irq(pit::IRQ, false);
+        self.set_irq(pit::IRQ, true);
+    }
+
+    /// A processor took an interrupt of the timer: the next one that was lost can follow.
+    fn tick_accepted(&mut self) {
+        if self.lost_ticks != 0 {
+            self.lost_ticks -= 1;
+            self.pulse_timer();
+        }
+    }
+
     fn acknowledge(&mut self) -> u8 {
         let vector = self.pic.acknowledge();
+        let by_pic = self.ioapic.edge_vector(TIMER_PIN).is_none();
+        if by_pic && self.pic.timer().is_some_and(|(_, timer)| timer == vector) {
+            self.tick_accepted();
+        }
         // INT falls during the acknowledge cycle: a further request is a new edge for the I/O APIC.
         self.ioapic.set_pin(0, false);
         vector
@@ -204,7 +249,10 @@ impl Wiring {
             sink.set_intr(intr);
         }
         for message in self.ioapic.take_messages() {
-            sink.message(message);
+            let arrived = sink.message(message);
+            if !arrived && self.ioapic.edge_vector(TIMER_PIN) == Some(message.vector) {
+                self.lost_ticks = (self.lost_ticks + 1).min(MOST_LOST_TICKS);
+            }
         }
     }
 }
@@ -268,10 +316,9 @@ impl Devices {
     }
 
     fn advance_pit(&mut self) {
-        if self.pit.advance(self.now) {
-            // The output may have fallen again since; the edge counts.
-            self.wiring.set_irq(pit::IRQ, false);
-            self.wiring.set_irq(pit::IRQ, true);
+        let edges = self.pit.advance(self.now);
+        if edges != 0 {
+            self.wiring.tick(edges);
         }
     }
 
@@ -321,6 +368,8 @@ pub struct Pc {
     devices: Mutex<Devices>,
     /// The published deadline, written under the lock.
     deadline: AtomicU64,
+    /// The published answer to whether ticks were lost, written under the lock.
+    has_lost_ticks: AtomicBool,
     /// Taken before `devices` by who writes out what was sent, so that bytes keep their order.
     output: Mutex<Option<Box<dyn SerialOutput>>>,
     sink: Arc<dyn InterruptSink>,
@@ -394,6 +443,7 @@ impl Pc {
             mmio,
             devices: Mutex::new(devices),
             deadline: AtomicU64::new(Time::NEVER.as_ns()),
+            has_lost_ticks: AtomicBool::new(false),
             output: Mutex::new(config.serial_output),
             sink,
             attention,
@@ -422,6 +472,10 @@ impl Pc {
                     devices.advance_pit();
                 }
                 let now = devices.now;
+                if owner == PortOwner::Pit {
+                    // A timer that is set anew has lost nothing.
+                    devices.wiring.lost_ticks = 0;
+                }
                 let asked = devices.port_device(owner)?.write(now, port, size, value);
                 devices.exit = devices.exit.or(asked);
                 asked
@@ -457,8 +511,12 @@ impl Pc {
     pub fn mmio_write(&self, now: Time, gpa: u64, data: &[u8]) {
         if let Some(owner) = self.mmio_owner(gpa, data.len()) {
             self.access(now, false, |devices| {
-                let now = devices.now;
+                let (now, way) = (devices.now, devices.wiring.ioapic.edge_vector(TIMER_PIN));
                 devices.mmio_device(owner).write(now, gpa, data);
+                if devices.wiring.ioapic.edge_vector(TIMER_PIN) != way {
+                    // What was lost on the old way is not owed to the new one.
+                    devices.wiring.lost_ticks = 0;
+                }
             });
         }
     }
@@ -482,6 +540,17 @@ impl Pc {
     /// A local APIC ended the level-triggered `vector`. Must not be called with a processor's lock held.
     pub fn end_of_interrupt(&self, now: Time, vector: u8) {
         self.access(now, false, |devices| devices.wiring.ioapic.end_of_interrupt(vector));
+    }
+
+    /// A local APIC accepted `vector`: it left the request register. Takes no lock unless it matters. Must not be called with a processor's lock held.
+    pub fn interrupt_accepted(&self, now: Time, vector: u8) {
+        if self.has_lost_ticks.load(Ordering::Relaxed) {
+            self.access(now, false, |devices| {
+                if devices.wiring.ioapic.edge_vector(TIMER_PIN) == Some(vector) {
+                    devices.wiring.tick_accepted();
+                }
+            });
+        }
     }
 
     /// The serial input has a byte again after it had none.
@@ -517,6 +586,7 @@ impl Pc {
         let mut devices = self.lock();
         devices.restore(reader)?;
         self.deadline.store(devices.next_deadline().as_ns(), Ordering::Release);
+        self.has_lost_ticks.store(devices.wiring.lost_ticks != 0, Ordering::Relaxed);
         Ok(())
     }
 
@@ -561,6 +631,7 @@ impl Pc {
         let result = act(&mut devices);
         devices.pump_serial();
         devices.settle(self.sink.as_ref());
+        self.has_lost_ticks.store(devices.wiring.lost_ticks != 0, Ordering::Relaxed);
         let mut moved_earlier = false;
         if due || moves_deadline {
             let next = devices.next_deadline();

@@ -270,6 +270,12 @@ impl PicPair {
         self.cascade();
     }
 
+    /// If interrupt 0 is not masked: whether an edge of it waits to be acknowledged, and its vector.
+    pub fn timer(&self) -> Option<(bool, u8)> {
+        let first = &self.state.first;
+        (first.mask & 1 == 0).then_some((first.edges & 1 != 0, first.vector_base))
+    }
+
     /// The INTR output.
     pub fn interrupt(&self) -> bool {
         self.state.first.pending().is_some()

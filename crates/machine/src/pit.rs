@@ -64,11 +64,11 @@ impl Default for Pit {
 state::state!(Pit { state });
 
 impl Pit {
-    /// Brings the timer to `now` and tells whether channel 0's output rose since the last call. It may have fallen
-    /// again: several edges in between are one, as they are for the interrupt controller behind a busy processor.
-    pub fn advance(&mut self, now: Time) -> bool {
+    /// Brings the timer to `now` and tells how often channel 0's output rose since the last call. It may have fallen
+    /// again.
+    pub fn advance(&mut self, now: Time) -> u64 {
         let tick = FREQUENCY.ticks_at(now) as i64;
-        let rose = self.state.channels[0].next_rising_edge(self.state.tick).is_some_and(|at| at <= tick);
+        let rose = self.state.channels[0].rising_edges(self.state.tick, tick);
         for channel in &mut self.state.channels {
             channel.advance(tick);
         }

@@ -21,7 +21,7 @@ use tables::{CHAPTERS, Tables};
 const GUESTS: [&str; 1] = ["conformance"];
 
 /// How much is done.
-#[derive(Args)]
+#[derive(Args, Default)]
 pub(crate) struct Options {
     /// Run nothing: only look whether claims and tables fit together
     #[arg(long)]

@@ -174,6 +174,10 @@ pub struct Cpu {
     pub(crate) stepping: bool,
     /// No other processor runs guest code.
     pub(crate) alone: bool,
+    /// The tick at which the run is to end: see [`Cpu::time_may_be_seen`].
+    pub(crate) deadline: u64,
+    /// The run ended before a look at the time; the next look at it is let through, if nothing was delivered meanwhile.
+    pub(crate) deadline_told: bool,
     pub(crate) blocks: BlockCache,
     pub(crate) code_pages: CodePages,
     pub(crate) stubs: StubCache,
@@ -247,6 +251,8 @@ impl Cpu {
             stop: None,
             stepping: false,
             alone: false,
+            deadline: u64::MAX,
+            deadline_told: false,
             blocks: BlockCache::new(parts.chunks, crate::execute::stale),
             code_pages: CodePages::new(),
             stubs: StubCache::new(parts.offered)?,

@@ -220,8 +220,13 @@ impl Plan {
                 continue;
             };
             let index = register.full_register().number();
-            // Everything is loaded, also what is only written: narrow writes merge.
-            all.insert(index);
+            // What is only written is loaded too, because narrow writes merge; but those with a VEX prefix clear the rest of a vector register.
+            let is_replaced = instruction.encoding() == EncodingKind::VEX
+                && register.is_vector_register()
+                && used.access() == OpAccess::Write;
+            if !is_replaced {
+                all.insert(index);
+            }
             if writes(used.access()) {
                 written.insert(index);
             }

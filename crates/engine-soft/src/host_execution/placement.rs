@@ -197,9 +197,7 @@ fn border(instruction: &Instruction) -> Border {
     if code.encoding() == EncodingKind::VEX {
         return if has(CpuidFeature::BMI1) || has(CpuidFeature::BMI2) {
             Border::General
-        } else if has(CpuidFeature::AVX) || has(CpuidFeature::FMA) || has(CpuidFeature::F16C) {
-            // Also for the moves and integer forms among them: loading an MXCSR that an instruction does not use
-            // costs a few nanoseconds and changes nothing.
+        } else if has(CpuidFeature::FMA) || has(CpuidFeature::F16C) || vex_uses_mxcsr(mnemonic) {
             Border::AvxWithMxcsr
         } else {
             Border::Avx
@@ -271,5 +269,32 @@ fn uses_mxcsr(mnemonic: Mnemonic) -> bool {
             | M::Cvtps2pd | M::Cvtpd2ps | M::Cvtss2sd | M::Cvtsd2ss
             | M::Cvtsi2ss | M::Cvtsi2sd
             | M::Cvtss2si | M::Cvtsd2si | M::Cvttss2si | M::Cvttsd2si
+    )
+}
+
+/// The same with a VEX prefix, besides FMA and F16C.
+fn vex_uses_mxcsr(mnemonic: Mnemonic) -> bool {
+    use Mnemonic as M;
+    matches!(
+        mnemonic,
+        M::Vaddps | M::Vaddpd | M::Vaddss | M::Vaddsd
+            | M::Vsubps | M::Vsubpd | M::Vsubss | M::Vsubsd
+            | M::Vmulps | M::Vmulpd | M::Vmulss | M::Vmulsd
+            | M::Vdivps | M::Vdivpd | M::Vdivss | M::Vdivsd
+            | M::Vminps | M::Vminpd | M::Vminss | M::Vminsd
+            | M::Vmaxps | M::Vmaxpd | M::Vmaxss | M::Vmaxsd
+            | M::Vsqrtps | M::Vsqrtpd | M::Vsqrtss | M::Vsqrtsd
+            // The approximations raise nothing, but whether denormals are zeros is for the host to say.
+            | M::Vrcpps | M::Vrcpss | M::Vrsqrtps | M::Vrsqrtss
+            | M::Vcmpps | M::Vcmppd | M::Vcmpss | M::Vcmpsd
+            | M::Vcomiss | M::Vcomisd | M::Vucomiss | M::Vucomisd
+            | M::Vaddsubps | M::Vaddsubpd
+            | M::Vhaddps | M::Vhaddpd | M::Vhsubps | M::Vhsubpd
+            | M::Vroundps | M::Vroundpd | M::Vroundss | M::Vroundsd
+            | M::Vdpps | M::Vdppd
+            | M::Vcvtdq2ps | M::Vcvtdq2pd | M::Vcvtps2dq | M::Vcvttps2dq | M::Vcvtpd2dq | M::Vcvttpd2dq
+            | M::Vcvtps2pd | M::Vcvtpd2ps | M::Vcvtss2sd | M::Vcvtsd2ss
+            | M::Vcvtsi2ss | M::Vcvtsi2sd
+            | M::Vcvtss2si | M::Vcvtsd2si | M::Vcvttss2si | M::Vcvttsd2si
     )
 }

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! SYSCALL, SYSRET, SYSENTER and SYSEXIT: transfers between fixed flat segments (SDM 2; AMD APM 2 6.1).
 //!
-//! SYSCALL works in compatibility mode (through CSTAR) as on AMD processors, SYSENTER in long mode as on Intel ones: software picks by
-//! vendor the one that exists on both sides of its own.
+//! Only AMD's processors have SYSCALL outside 64-bit mode (in compatibility mode through CSTAR), only Intel's have SYSENTER in long mode: software picks by vendor.
 
 use engine::{Gpr, Segment, SegmentName};
 use iced_x86::{Code, Instruction};
@@ -28,11 +27,18 @@ fn enter(cpu: &mut Cpu, code: Segment, stack_selector: u64, level: u8) {
     cpu.set_segment_raw(SegmentName::Ss, flat(stack_selector, DATA, level));
 }
 
+/// SYSCALL and SYSRET have to be enabled. Intel's processors know them in 64-bit mode only (SDM 2).
+fn require_enabled(cpu: &Cpu) -> Result<(), Stop> {
+    let outside = match cpu.vendor {
+        Vendor::Intel => !cpu.mode().is_64(),
+        Vendor::Amd => cpu.is_real_mode() || cpu.is_v86(),
+    };
+    if outside || !cpu.efer().sce() { Err(Stop::INVALID_OPCODE) } else { Ok(()) }
+}
+
 /// SYSCALL.
 pub(super) fn syscall(cpu: &mut Cpu, _instruction: &Instruction) -> Result<Next, Stop> {
-    if !cpu.efer().sce() || cpu.is_real_mode() || cpu.is_v86() {
-        return Err(Stop::INVALID_OPCODE);
-    }
+    require_enabled(cpu)?;
     let selector = cpu.msrs.star >> 32 & 0xFFFF;
     if cpu.is_long_mode() {
         let target = if cpu.mode().is_64() { cpu.msrs.lstar } else { cpu.msrs.cstar };
@@ -53,9 +59,7 @@ pub(super) fn syscall(cpu: &mut Cpu, _instruction: &Instruction) -> Result<Next,
 
 /// SYSRET.
 pub(super) fn sysret(cpu: &mut Cpu, instruction: &Instruction) -> Result<Next, Stop> {
-    if !cpu.efer().sce() || cpu.is_real_mode() || cpu.is_v86() {
-        return Err(Stop::INVALID_OPCODE);
-    }
+    require_enabled(cpu)?;
     if cpu.cpl() != 0 {
         return Err(Stop::GENERAL_PROTECTION);
     }

@@ -145,7 +145,7 @@ fn require_protected(cpu: &Cpu) -> Result<(), Stop> {
 }
 
 /// Sets EDX:EAX; the upper halves of RDX and RAX become zero.
-fn set_edx_eax(cpu: &mut Cpu, value: u64) {
+pub(crate) fn set_edx_eax(cpu: &mut Cpu, value: u64) {
     cpu.set_gpr(Gpr::Rax, value & 0xFFFF_FFFF);
     cpu.set_gpr(Gpr::Rdx, value >> 32);
 }

@@ -106,7 +106,11 @@ pub(super) fn rdtsc(cpu: &mut Cpu, instruction: &Instruction) -> Result<Next, St
     if cpu.cr4().tsd() && cpu.cpl() != 0 {
         return Err(Stop::GENERAL_PROTECTION);
     }
-    set_edx_eax(cpu, time_stamp(cpu));
+    let now = cpu.now();
+    if !cpu.time_may_be_seen(now) {
+        return Err(Stop::Exit(ExitReason::Deadline));
+    }
+    set_edx_eax(cpu, now.wrapping_add(cpu.msrs.tsc_offset));
     if instruction.mnemonic() == Mnemonic::Rdtscp {
         cpu.set_gpr(Gpr::Rcx, cpu.msrs.tsc_aux);
     }

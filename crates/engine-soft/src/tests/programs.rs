@@ -208,3 +208,27 @@ fn more_code_than_the_block_cache_holds_runs() {
     assert_eq!(machine.vp.gpr(Gpr::Rax), 3 * COUNT as u64);
     assert_eq!(machine.vp.rip(), CODE + code.len() as u64 - 1);
 }
+
+/// The guest does not see a time beyond the deadline before whoever set it had a chance to interrupt.
+#[test]
+fn a_time_beyond_the_deadline_is_not_seen() {
+    let mut machine = Machine::new();
+    machine.load(|a| {
+        let mut again = a.create_label();
+        a.set_label(&mut again).unwrap();
+        a.rdtsc().unwrap();
+        a.shl(rdx, 32).unwrap();
+        a.or(rax, rdx).unwrap();
+        a.mov(rbx, rax).unwrap();
+        a.jmp(again).unwrap();
+    });
+    let clock = machine.group.clock();
+    for _ in 0..20 {
+        let deadline = clock.now() + clock.frequency() / 2000;
+        let limits = RunLimits { deadline: Some(deadline), ..RunLimits::default() };
+        assert_eq!(machine.vp.run(limits).reason, ExitReason::Deadline);
+        let seen = machine.vp.gpr(Gpr::Rbx);
+        assert!(seen < deadline, "{seen}, and the run was to end at {deadline}");
+        assert!(clock.now() >= deadline);
+    }
+}

@@ -31,9 +31,10 @@ impl Calls<'_> {
         for index in targets.iter(self.partition.vp_count()) {
             let vp = self.partition.vp(index);
             if vp.state().vtl(target_vtl).request(vector, false, false) {
-                vp.notify();
+                self.partition.notify_among_several(vp);
             }
         }
+        self.partition.wake_some();
         Ok(())
     }
 }

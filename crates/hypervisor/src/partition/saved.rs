@@ -39,6 +39,8 @@ impl Partition {
             device_interrupts: _,
             intercepts: _,
             boot_zeroed,
+            // Nobody sleeps in the other partition: each VP looks at its state before it does.
+            sleepers: _,
             overlay_pages: _,
             apic_frequency: _,
             msr_handler: _,

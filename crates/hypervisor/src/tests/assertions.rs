@@ -224,3 +224,35 @@ fn what_makes_no_sense_is_refused() {
     assert_eq!((assert(&lab, fixed, 0, 0), assert(&lab, fixed, 0, 255)), (OK, OK));
     assert_eq!(lab.interrupts(0), [255], "vectors below 16 are none that an APIC accepts");
 }
+
+/// B10.017: once the vector is requested as an edge, too, it is latched.
+#[test]
+fn an_edge_latches_what_was_a_level() {
+    let mut lab = Lab::new(1);
+    assert_eq!(assert(&lab, level(InterruptType::FIXED), 0, 0x40), OK);
+    assert_eq!(assert(&lab, control(InterruptType::FIXED), 0, 0x40), OK);
+    assert_eq!(assert(&lab, level(InterruptType::FIXED), 0, NONE), OK);
+    assert_eq!(lab.interrupts(0), [0x40]);
+}
+
+/// Whoever sleeps is woken for what is asserted, and a reset withdraws it.
+#[test]
+fn assertions_wake_and_a_reset_withdraws_them() {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    let mut lab = Lab::new(1);
+    let wakes = Arc::new(AtomicU32::new(0));
+    let counter = Arc::clone(&wakes);
+    lab.partition.vp(0).set_waker(Box::new(move || {
+        counter.fetch_add(1, Ordering::SeqCst);
+    }));
+    lab.engine.push(0, ExitReason::Halt);
+    for (count, kind) in (1..).zip([InterruptType::FIXED, InterruptType::EXT_INT]) {
+        assert_eq!(lab.vps[0].run(None), VpExit::Idle { until: None }, "interrupts are off");
+        assert_eq!(assert(&lab, level(kind), 0, 0x40), OK);
+        assert_eq!(wakes.load(Ordering::SeqCst), count, "{kind:?}");
+    }
+    lab.vps[0].reset();
+    lab.start(0);
+    assert!(lab.interrupts(0).is_empty());
+    assert_eq!(lab.partition.clear_virtual_interrupt(Vtl::VTL0), HvStatus::NOT_ACKNOWLEDGED);
+}

@@ -89,3 +89,60 @@ fn a_lazy_timer_of_a_suspended_vp_gives_one_signal() {
         assert_eq!(signals(&mut lab, 50_100 - away), expected, "away until {away}");
     }
 }
+
+const UNHALTED_VECTOR: u64 = 0x77;
+const UNHALTED: u64 = 1 << 8 | UNHALTED_VECTOR;
+
+/// B12.030, B12.031: the timer counts time in which the VP is not halted, suspended or waiting for its start, over as many stretches as it takes.
+#[test]
+fn only_unhalted_time_counts() {
+    let mut lab = Lab::new(2);
+    for number in [msr::STIME_UNHALTED_TIMER_CONFIG, msr::STIME_UNHALTED_TIMER_COUNT] {
+        assert_eq!((lab.read_msr(0, number), lab.read_msr(1, number)), (Ok(0), Ok(0)));
+    }
+    lab.write_msr(0, msr::STIME_UNHALTED_TIMER_COUNT, 10_000).unwrap();
+    lab.write_msr(0, msr::STIME_UNHALTED_TIMER_CONFIG, UNHALTED).unwrap();
+    assert_eq!(lab.read_msr(0, msr::STIME_UNHALTED_TIMER_CONFIG), Ok(UNHALTED));
+    lab.advance(4000);
+    assert!(lab.interrupts(0).is_empty());
+    // Halted: no deadline either, for nothing can come of it.
+    lab.engine.push(0, engine::ExitReason::Halt);
+    assert_eq!(lab.vps[0].run(None), VpExit::Idle { until: None });
+    lab.advance(50_000);
+    lab.partition.pulse_nmi();
+    lab.pass(0);
+    lab.partition.set_explicit_suspend(0, true);
+    lab.advance(50_000);
+    lab.partition.set_explicit_suspend(0, false);
+    lab.advance(5_999);
+    assert!(lab.interrupts(0).is_empty());
+    lab.advance(1);
+    assert_eq!(lab.interrupts(0), [UNHALTED_VECTOR as u8]);
+    lab.write_msr(0, msr::EOI, 0).unwrap();
+    lab.advance(10_000);
+    assert_eq!(lab.interrupts(0), [UNHALTED_VECTOR as u8], "and again");
+    lab.write_msr(0, msr::STIME_UNHALTED_TIMER_CONFIG, 0).unwrap();
+    lab.write_msr(0, msr::EOI, 0).unwrap();
+    lab.advance(100_000);
+    assert!(lab.interrupts(0).is_empty());
+}
+
+/// B12.032, B12.033: the assist page tells that it has expired until the guest takes that back; vector 2 is an NMI, and others below 16 are none.
+#[test]
+fn the_unhalted_timer_tells_and_may_be_an_nmi() {
+    const PAGE: u64 = 0x2_0000;
+    const EXPIRED: u64 = PAGE + 56;
+    let mut lab = Lab::new(1);
+    lab.write_msr(0, msr::VP_ASSIST_PAGE, PAGE | 1).unwrap();
+    lab.write_msr(0, msr::STIME_UNHALTED_TIMER_COUNT, 1000).unwrap();
+    assert_eq!(lab.write_msr(0, msr::STIME_UNHALTED_TIMER_CONFIG, 1 << 8 | 15), Err(Gp));
+    assert_eq!(lab.write_msr(0, msr::STIME_UNHALTED_TIMER_CONFIG, 1 << 9), Err(Gp));
+    lab.write_msr(0, msr::STIME_UNHALTED_TIMER_CONFIG, 1 << 8 | 2).unwrap();
+    assert_eq!(lab.read_u32(EXPIRED), 0);
+    for _ in 0..2 {
+        lab.advance(1000);
+        assert!(lab.pass(0).contains(&Deed::Injected(Event::Nmi)));
+        assert_eq!(lab.read_u32(EXPIRED), 1);
+        lab.write_u32(EXPIRED, 0);
+    }
+}

@@ -84,7 +84,12 @@ impl Vp {
                 return Readiness::LookAgain;
             }
             Delivered::Nmi => self.trace(TraceEvent::Nmi),
-            Delivered::Vector(vector) => self.trace(TraceEvent::Interrupt(vector)),
+            Delivered::Vector(vector) => {
+                self.trace(TraceEvent::Interrupt(vector));
+                if let Some(controller) = self.partition.interrupt_controller() {
+                    controller.accepted(vector);
+                }
+            }
             Delivered::Asserted(vector) => self.trace(TraceEvent::ExternalInterrupt(vector)),
             Delivered::External => {
                 self.acknowledge_external();

@@ -18,6 +18,7 @@ impl Vp {
     pub fn run(&mut self, until: Option<u64>) -> VpExit {
         self.shared().begin_run(self.partition.clock().now());
         self.shared().leave();
+        self.partition.is_awake(self.index);
         if self.until != until {
             self.until = until;
             self.look = true;
@@ -222,7 +223,10 @@ impl Vp {
         self.look = true;
         match effect {
             Effect::None => {}
-            Effect::Send(message) => self.partition.route(Some(self.index), self.active_vtl, message),
+            Effect::Send(message) => {
+                // That it merged with one before is nothing to the sender.
+                self.partition.route(Some(self.index), self.active_vtl, message);
+            }
             Effect::EndOfInterrupt(level_triggered) => {
                 let controller = self.partition.interrupt_controller();
                 if let (Some(vector), Some(controller)) = (level_triggered, controller) {

@@ -146,11 +146,25 @@ impl VpShared {
 
     /// Makes the VP look at its shared state before it runs on.
     pub(crate) fn notify(&self) {
-        if self.notify_running() == Place::Asleep as u8
-            && let Some(waker) = lock(&self.waker).as_ref()
-        {
+        if self.notify_running_is_asleep() {
+            self.wake();
+        }
+    }
+
+    pub(crate) fn has_waker(&self) -> bool {
+        lock(&self.waker).is_some()
+    }
+
+    /// Wakes the thread that sleeps for the VP.
+    pub(crate) fn wake(&self) {
+        if let Some(waker) = lock(&self.waker).as_ref() {
             waker();
         }
+    }
+
+    /// As [`VpShared::notify_running`]; whether it is asleep, and stays so until it is woken.
+    pub(crate) fn notify_running_is_asleep(&self) -> bool {
+        self.notify_running() == Place::Asleep as u8
     }
 
     /// Makes the VP look at its shared state before it runs guest code, but lets it sleep: for what concerns nothing else. Gives its

@@ -19,8 +19,11 @@ struct Around {
 }
 
 impl InterruptSink for Around {
-    fn message(&self, message: InterruptMessage) {
-        self.messages.lock().unwrap().push(message);
+    fn message(&self, message: InterruptMessage) -> bool {
+        let mut messages = self.messages.lock().unwrap();
+        let pending = messages.iter().any(|known| known.vector == message.vector);
+        messages.push(message);
+        !pending
     }
 
     fn set_intr(&self, asserted: bool) {
@@ -145,6 +148,95 @@ fn the_timer_reaches_the_io_apic_at_pin_2_when_its_deadline_comes() {
         bench.pc.advance(deadline);
         assert_eq!(bench.vectors(), [0x30]);
     }
+}
+
+/// A timer of 100 Hz at pin 2, up to the moment before its first tick.
+fn with_ticks() -> (Bench, Time) {
+    let bench = Bench::new();
+    bench.route(2, 0x30);
+    bench.program_pit(2, 11_932);
+    bench.vectors();
+    (bench, Time::from_ns(10_001_000))
+}
+
+#[test]
+fn ticks_that_a_late_run_loop_merged_follow_one_by_one() {
+    let (bench, period) = with_ticks();
+    bench.pc.advance(Time::from_ns(5 * period.as_ns()));
+    assert_eq!(bench.vectors(), [0x30], "all at once");
+    let now = Time::from_ns(5 * period.as_ns());
+    bench.pc.interrupt_accepted(now, 0x31);
+    assert!(bench.vectors().is_empty(), "another vector");
+    for left in (0..4).rev() {
+        bench.pc.interrupt_accepted(now, 0x30);
+        assert_eq!(bench.vectors(), [0x30], "{left} to come");
+    }
+    bench.pc.interrupt_accepted(now, 0x30);
+    assert!(bench.vectors().is_empty());
+}
+
+#[test]
+fn ticks_that_a_late_processor_merged_follow_one_by_one() {
+    let (bench, period) = with_ticks();
+    // The processor takes nothing meanwhile.
+    for tick in 1..=4 {
+        bench.pc.advance(Time::from_ns(tick * period.as_ns()));
+    }
+    assert_eq!(bench.vectors(), [0x30; 4], "of which its local APIC keeps one");
+    let now = Time::from_ns(4 * period.as_ns());
+    for _ in 0..3 {
+        bench.pc.interrupt_accepted(now, 0x30);
+        assert_eq!(bench.vectors(), [0x30]);
+    }
+    bench.pc.interrupt_accepted(now, 0x30);
+    assert!(bench.vectors().is_empty());
+}
+
+#[test]
+fn ticks_are_not_kept_for_nobody() {
+    const MASKED: u32 = 1 << 16;
+    let (bench, period) = with_ticks();
+    let at = |ticks: u64| Time::from_ns(ticks * period.as_ns());
+    // Masked.
+    bench.route(2, MASKED | 0x30);
+    bench.pc.advance(at(50));
+    bench.route(2, 0x30);
+    bench.pc.interrupt_accepted(at(50), 0x30);
+    assert!(bench.vectors().is_empty());
+    // Not more than a bound.
+    bench.pc.advance(at(50_000));
+    let mut kept = 0;
+    while !bench.vectors().is_empty() {
+        bench.pc.interrupt_accepted(at(50_000), 0x30);
+        kept += 1;
+    }
+    assert_eq!(kept, 1 + MOST_LOST_TICKS);
+    // Set anew.
+    let mut bench = bench;
+    bench.pc.advance(at(50_010));
+    bench.now = at(50_010);
+    bench.program_pit(2, 11_932);
+    bench.vectors();
+    bench.pc.interrupt_accepted(at(50_010), 0x30);
+    assert!(bench.vectors().is_empty());
+}
+
+#[test]
+fn lost_ticks_follow_through_the_pic_too() {
+    let bench = Bench::new();
+    bench.use_pic(1);
+    bench.program_pit(2, 11_932);
+    bench.pc.acknowledge_interrupt(Time::ZERO);
+    bench.out(0x20, 0x20);
+    bench.around.intr.lock().unwrap().clear();
+    let now = Time::from_ns(3 * 10_001_000);
+    bench.pc.advance(now);
+    for _ in 0..3 {
+        assert_eq!(bench.around.intr.lock().unwrap().last(), Some(&true));
+        assert_eq!(bench.pc.acknowledge_interrupt(now), 0x30);
+        bench.pc.io_write(now, 0x20, AccessSize::Byte, 0x20);
+    }
+    assert_eq!(bench.around.intr.lock().unwrap().last(), Some(&false));
 }
 
 #[test]

@@ -247,6 +247,16 @@ impl Channel {
         }
     }
 
+    /// How often the output rises after tick `after`, up to `until`, if nothing is written in between.
+    pub(super) fn rising_edges(&self, after: i64, until: i64) -> u64 {
+        let Some(first) = self.next_rising_edge(after).filter(|&first| first <= until) else { return 0 };
+        match (self.mode, self.counting) {
+            (2 | 3, Counting::Running { count, next: None, .. }) => 1 + ((until - first) / count) as u64,
+            // With a new count under way the first one tells enough: who changes counts does not count edges.
+            _ => 1,
+        }
+    }
+
     fn modulus(&self) -> i64 {
         if self.bcd { 10_000 } else { 0x1_0000 }
     }

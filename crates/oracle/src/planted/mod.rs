@@ -9,10 +9,12 @@
 //! by form is for.
 
 mod faults;
+mod vector_faults;
 
 use iced_x86::{Instruction, OpKind, Register};
 
 pub use faults::FAULTS;
+pub use vector_faults::VECTOR_FAULTS;
 
 use crate::generate::{decode, memory_address, read_register};
 use crate::layout::{CODE, CODE_PAGES, FILLER, PAGE};

@@ -21,6 +21,7 @@ use super::serve::Surroundings;
 use super::wiring::{SelfConnections, ToMachine, ToProcessors};
 use super::{VIEW, make_engine, map_memory};
 use crate::options::RunOptions;
+use crate::options::TimeKind;
 use crate::refusal::Refusal;
 
 /// What a guest runs on.
@@ -106,6 +107,11 @@ impl Computer {
             enlightenments: plan.enlightenments,
             debug_link: plan.debug_link.clone(),
             tracing: plan.tracing.clone(),
+            // VPs in turn, under virtual time, wake for nothing.
+            wakes_at_once: match options.time.time {
+                TimeKind::Real => 2,
+                TimeKind::Virtual => u32::MAX,
+            },
             ..PartitionConfig::default()
         };
         // VMBus talks by messages and events.

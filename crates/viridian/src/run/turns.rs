@@ -186,7 +186,7 @@ mod tests {
         assert_eq!(shares(&[(0, WHOLE, 100)]), [1000]);
     }
 
-    /// B14.005: who contends shares by weight.
+    /// B14.001, B14.005: who contends shares by weight, and each partition's weight is its own.
     #[test]
     fn weights_are_shares() {
         assert_eq!(shares(&[(0, WHOLE, 100), (0, WHOLE, 200)]), [333, 667]);

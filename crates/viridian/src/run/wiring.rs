@@ -18,14 +18,14 @@ use tlfs::vsm::Vtl;
 pub(crate) struct ToProcessors(pub(crate) Arc<Partition>);
 
 impl InterruptSink for ToProcessors {
-    fn message(&self, message: machine::interrupt::InterruptMessage) {
+    fn message(&self, message: machine::interrupt::InterruptMessage) -> bool {
         self.0.deliver(InterruptMessage::from_device(
             message.delivery_mode,
             message.vector,
             message.destination,
             message.logical,
             message.level_triggered,
-        ));
+        ))
     }
 
     fn set_intr(&self, asserted: bool) {
@@ -57,6 +57,10 @@ impl InterruptController for ToMachine {
 
     fn end_of_interrupt(&self, _vp: u32, vector: u8) {
         let _ = self.with_pc(|pc, now| pc.end_of_interrupt(now, vector));
+    }
+
+    fn accepted(&self, vector: u8) {
+        let _ = self.with_pc(|pc, now| pc.interrupt_accepted(now, vector));
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-use loader::debian::{FetchError, Options, Silent, fetch};
+use loader::debian::{DebianKernel, FetchError, Mode, Options, Silent, Suite, fetch, initramfs};
 
 use crate::terminal::Terminal;
 use crate::viridian::{Ended, command, finish, finish_with_text, skipped, wait_for_status};
@@ -14,19 +14,25 @@ use crate::viridian::{Ended, command, finish, finish_with_text, skipped, wait_fo
 const TIMER_VECTOR: &str = "interrupts: vector 0xed";
 const SYNIC_VECTOR: &str = "interrupts: vector 0xf3";
 
+fn caches() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).to_owned()
+}
+
+/// A kernel in a cache of the build's own, or why Debian's archive cannot be had.
+fn fetched(suite: Suite) -> Result<DebianKernel, String> {
+    match fetch(&Options { suite, ..Options::new(caches().join("openviridian")) }, &Silent) {
+        Ok(kernel) => Ok(kernel),
+        Err(error @ (FetchError::NoApt { .. } | FetchError::NoKeyring { .. } | FetchError::Apt { .. })) => {
+            Err(error.to_string())
+        }
+        Err(error) => panic!("{error}"),
+    }
+}
+
 /// `viridian run debian` with a cache of the build's own, or `None` where Debian's archive cannot be had.
 pub(crate) fn run_debian(test: &str, more: &[&str]) -> Option<Command> {
     static FETCHED: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-    let fetched = FETCHED.get_or_init(|| {
-        let caches = Path::new(env!("CARGO_TARGET_TMPDIR")).to_owned();
-        match fetch(&Options::new(caches.join("openviridian")), &Silent) {
-            Ok(_) => Ok(caches),
-            Err(
-                error @ (FetchError::NoApt { .. } | FetchError::NoKeyring { .. } | FetchError::Apt { .. }),
-            ) => Err(error.to_string()),
-            Err(error) => panic!("{error}"),
-        }
-    });
+    let fetched = FETCHED.get_or_init(|| fetched(Suite::Bookworm).map(|_| caches()));
     match fetched {
         Ok(caches) => {
             let mut command = command(&[&["run", "debian"], more].concat());
@@ -158,4 +164,43 @@ fn at_a_terminal_there_is_a_shell_and_the_escape_key_ends_it() {
     terminal.wait_for("\n42 is the answer");
     terminal.type_keys(b"\x1dx");
     assert_eq!(wait_for_status(&mut child), Some(Some(0)));
+}
+
+/// Two VPs flush each other's translations and interrupt each other by hypercall, and nobody complains.
+fn boots_with_two_vps(test: &str, suite: Suite) {
+    let kernel = match fetched(suite) {
+        Ok(kernel) => kernel,
+        Err(why) => return skipped(test, &why),
+    };
+    let initrd = caches().join(format!("{test}.img"));
+    let commands = Mode::Commands(include_str!("processes.sh").to_owned());
+    std::fs::write(&initrd, initramfs(&kernel, &commands).unwrap()).unwrap();
+    let mut command = command(&["run", "--stats", "--cpus", "2"]);
+    command.arg("--kernel").arg(&kernel.kernel).arg("--initrd").arg(&initrd);
+    let ended = finish(&mut command);
+    assert_eq!(ended.status, Some(0), "{ended:?}");
+    for part in [
+        "smp: Brought up 1 node, 2 CPUs",
+        "hyperv_clocksource_tsc_page\n",
+        "== The commands ended with status 0",
+        "reboot: Power down",
+    ] {
+        assert!(ended.output.contains(part), "{part:?} is not in:\n{}", ended.output);
+    }
+    for complaint in ["BUG:", "WARNING:", "Oops", "unchecked MSR", "lockup", "stall", "Call Trace"] {
+        assert!(!ended.output.contains(complaint), "{complaint:?} is in:\n{}", ended.output);
+    }
+    assert!(count(&ended, "hypercall HvCallSendSyntheticClusterIpi") > 0, "{}", ended.errors);
+    let flushes = ["hypercall HvCallFlushVirtualAddressSpace", "hypercall HvCallFlushVirtualAddressList"];
+    assert!(flushes.iter().any(|call| count(&ended, call) > 0), "{}", ended.errors);
+}
+
+#[test]
+fn bookworm_boots_with_two_vps() {
+    boots_with_two_vps("bookworm_boots_with_two_vps", Suite::Bookworm);
+}
+
+#[test]
+fn trixie_boots_with_two_vps() {
+    boots_with_two_vps("trixie_boots_with_two_vps", Suite::Trixie);
 }

@@ -51,15 +51,15 @@ fn the_tour_with_two_vps_is_the_same_twice_and_when_it_is_rebuilt_on_the_way() {
 /// leave the same states behind.
 #[test]
 fn guests_that_use_everything_do_not_notice_that_they_are_rebuilt() {
-    for (program, processors, hash, points) in [
-        (guest_programs::CONFORMANCE, "2", "20M", "8M"),
-        (guest_programs::PROCESSOR, "2", "1M", "60k"),
-        (guest_programs::PROCESSOR, "1", "1M", "77777"),
+    for (program, processors, memory, hash, points) in [
+        (guest_programs::CONFORMANCE, "2", "64M", "20M", "8M"),
+        (guest_programs::PROCESSOR, "2", "8M", "1M", "60k"),
+        (guest_programs::PROCESSOR, "1", "8M", "1M", "77777"),
     ] {
         let file = file_with(program);
         let run = |more: &[&str]| {
             let options =
-                ["run", "--cpus", processors, "--memory", "8M", "--time", "virtual", "--state-hash"];
+                ["run", "--cpus", processors, "--memory", memory, "--time", "virtual", "--state-hash"];
             let mut command = command(&[&options, &[hash][..], more, &["--multiboot"]].concat());
             finish(command.arg(file.path()))
         };

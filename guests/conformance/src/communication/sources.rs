@@ -39,6 +39,13 @@ fn tear_down() {
     }
 }
 
+/// Tells the device, or has it forget, that the sources of every processor are going to be raised.
+fn route(guest: &Guest, command: Command) {
+    for target in 0..guest.processors {
+        SINTS.clone().for_each(|sint| test_device::command(command, vp_index(target), sint, 0));
+    }
+}
+
 fn raise_all() {
     let vp = vp_index(TARGET.load(Ordering::Relaxed));
     SINTS.clone().for_each(|sint| test_device::command(Command::SetSint, vp, sint, 0));
@@ -56,6 +63,7 @@ pub(super) fn check(guest: &Guest) {
         }
     }
     guest.on_all(set_up);
+    route(guest, Command::CreateRoute);
     // The second time nothing comes of a source whose interrupt is still in service.
     for round in 1..=2u32 {
         for target in 0..guest.processors {
@@ -75,6 +83,7 @@ pub(super) fn check(guest: &Guest) {
             );
         }
     }
+    route(guest, Command::DestroyRoute);
     guest.on_all(tear_down);
     check!(
         "B11.036",

@@ -9,5 +9,6 @@ mod forms;
 mod native;
 mod random;
 mod save_areas;
+mod second_opinion;
 mod stubs;
 mod x87;
