@@ -185,6 +185,8 @@ fn an_event_is_delivered_once() {
 #[test]
 fn general_protection_comes_before_a_port() {
     let mut machine = Machine::new();
+    // The task's bitmap of ports lies beyond its segment.
+    machine.write(0x8066, &[0xFF; 2]);
     machine.load(|a| a.in_(al, 0x40).unwrap());
     machine.vp.restore(&long_mode_state(3));
     machine.vp.set_exception_exits(1 << 13);
