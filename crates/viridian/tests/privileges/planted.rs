@@ -46,7 +46,7 @@ pub(crate) const FAULTS: &[(Fault, &str)] = &[
     (Fault::Writes(0x4000_0081, 0x4000_0080), "SVERSION can be written"),
     (Fault::Reads(0x4000_0030, 0x4000_0002), "a register that does not exist can be read"),
     (Fault::Reads(0x4000_0100, 0x4000_0002), "crash parameters go with VP_INDEX"),
-    (Fault::Calls(0x005C, 0x0008), "messages are everybody's"),
+    (Fault::Calls(0x005C, 0x005D), "messages go with events"),
     (Fault::Calls(0x005D, 0x0008), "events are everybody's"),
 ];
 
