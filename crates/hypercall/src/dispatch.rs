@@ -60,6 +60,11 @@ impl<'a, H: Handler, R: Registers, M: GuestMemory> Invocation<'a, H, R, M> {
         self.fail(HvStatus::INVALID_HYPERCALL_CODE)
     }
 
+    /// Ends the call of a code that is not for this role's callers, whatever its parameters say.
+    pub fn denied(self) -> Outcome<H::Condition, M::Intercept> {
+        self.fail(HvStatus::ACCESS_DENIED)
+    }
+
     /// Ends the call with a status and without effect.
     pub fn fail(mut self, status: HvStatus) -> Outcome<H::Condition, M::Intercept> {
         self.complete(status, 0)

@@ -65,3 +65,6 @@ pub use dispatch::{Invocation, Outcome};
 pub use parameters::control_word;
 pub use processor_set::{HasProcessorSet, ProcessorSet, ProcessorSetBanks};
 pub use role::{CallDescription, Guest, Role, dispatch};
+// For the macro that declares roles.
+#[doc(hidden)]
+pub use tlfs::hypercall::CallCode;

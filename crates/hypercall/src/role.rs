@@ -31,6 +31,9 @@ pub trait Role<H: Handler> {
     /// The calls of the list.
     const CALLS: &'static [CallDescription];
 
+    /// Calls that others may make and these callers may not, whatever their parameters say: ACCESS_DENIED.
+    const DENIED: &'static [CallCode];
+
     /// Hands the call to its type; INVALID_HYPERCALL_CODE for one that is not in the list.
     fn call<R: Registers, M: GuestMemory>(
         invocation: Invocation<'_, H, R, M>,
@@ -62,7 +65,9 @@ where
 /// without a warning (an unreachable pattern).
 #[macro_export]
 macro_rules! role {
-    ($(#[$meta:meta])* $visibility:vis $role:ident { simple { $($simple:ty),* $(,)? } rep { $($rep:ty),* $(,)? } }) => {
+    ($(#[$meta:meta])* $visibility:vis $role:ident { simple { $($simple:ty),* $(,)? } rep { $($rep:ty),* $(,)? }
+        $(denied { $($denied:ty),* $(,)? })?
+    }) => {
         $(#[$meta])*
         $visibility struct $role;
 
@@ -75,12 +80,15 @@ macro_rules! role {
                 $($crate::CallDescription::of::<$rep>(true),)*
             ];
 
+            const DENIED: &'static [$crate::CallCode] = &[$($(<$denied as $crate::Call>::CODE,)*)?];
+
             fn call<R: $crate::Registers, M: $crate::GuestMemory>(
                 invocation: $crate::Invocation<'_, H, R, M>,
             ) -> $crate::Outcome<H::Condition, M::Intercept> {
                 match invocation.control().call_code() {
                     $(<$simple as $crate::Call>::CODE => invocation.simple::<$simple>(),)*
                     $(<$rep as $crate::Call>::CODE => invocation.rep::<$rep>(),)*
+                    $($(<$denied as $crate::Call>::CODE => invocation.denied(),)*)?
                     _ => invocation.unknown(),
                 }
             }
@@ -103,15 +111,12 @@ role! {
             calls::PostMessage,
             calls::SignalEvent,
             calls::GetPartitionId,
-            calls::TranslateVirtualAddress,
             calls::PostDebugData,
             calls::RetrieveDebugData,
             calls::ResetDebugSession,
             calls::GetSystemProperty,
             calls::RetargetDeviceInterrupt,
-            calls::AssertVirtualInterrupt,
             calls::StartVirtualProcessor,
-            calls::TranslateVirtualAddressEx,
             calls::ExtQueryCapabilities,
             calls::ExtGetBootZeroedMemory,
         }
@@ -121,6 +126,11 @@ role! {
             calls::GetVpRegisters,
             calls::SetVpRegisters,
             calls::GetVpIndexFromApicId,
+        }
+        denied {
+            calls::TranslateVirtualAddress,
+            calls::AssertVirtualInterrupt,
+            calls::TranslateVirtualAddressEx,
         }
     }
 }

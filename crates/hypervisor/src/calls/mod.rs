@@ -9,7 +9,6 @@ mod flush;
 mod interrupts;
 mod management;
 mod messages;
-mod parent;
 mod registers;
 mod scheduling;
 mod start;
@@ -19,7 +18,7 @@ use std::sync::Arc;
 use engine::{Event, Resume};
 use hypercall::{CallDescription, Guest, Handler, Offered, Outcome, RepStop, Role, Stop};
 use tlfs::HvStatus;
-use tlfs::hypercall::ResultValue;
+use tlfs::hypercall::{CallCode, ResultValue};
 use tlfs::partition::PartitionId;
 use tlfs::vsm::{InputVtl, Vtl};
 
@@ -32,7 +31,6 @@ use caller::{CallMemory, CallRegisters};
 
 pub use debug::DebugLink;
 pub use devices::DeviceInterrupts;
-pub use parent::parents_calls;
 
 /// What a call waits for.
 pub(crate) enum Condition {
@@ -197,6 +195,13 @@ impl Calls<'_> {
         let waiter = (vp != self.index).then_some(self.index);
         Err(Stop::Wait(Condition::Answer(Request::new(vp, operation, waiter))))
     }
+}
+
+/// Calls that only the parent of a partition may make about it. The parent of every partition here is its host program, which has them as methods:
+/// [`Partition::translate_virtual_address`] and [`Partition::assert_virtual_interrupt`]. A guest is nobody's parent, and denied.
+#[must_use]
+pub fn parents_calls() -> &'static [CallCode] {
+    <Guest as Role<Calls<'static>>>::DENIED
 }
 
 /// The hypercalls that are served, with the privileges that they need.
