@@ -188,6 +188,8 @@ fn general_protection_comes_before_a_port() {
     // The task's bitmap of ports lies beyond its segment.
     machine.write(0x8066, &[0xFF; 2]);
     machine.load(|a| a.in_(al, 0x40).unwrap());
+    // The task's map of ports begins where the task's segment ends.
+    machine.write(0x8066, &0x68_u16.to_le_bytes());
     machine.vp.restore(&long_mode_state(3));
     machine.vp.set_exception_exits(1 << 13);
     let expected = ExitReason::Exception { vector: 13, error_code: Some(0), parameter: 0 };

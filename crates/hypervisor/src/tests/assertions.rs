@@ -256,3 +256,21 @@ fn assertions_wake_and_a_reset_withdraws_them() {
     assert!(lab.interrupts(0).is_empty());
     assert_eq!(lab.partition.clear_virtual_interrupt(Vtl::VTL0), HvStatus::NOT_ACKNOWLEDGED);
 }
+
+/// B10.038: only the parent asserts interrupts: the guest that calls is refused, whatever it asks for, and nothing comes of it.
+#[test]
+fn a_guest_asserts_nothing() {
+    use tlfs::hypercall::CallCode;
+    const INPUT_PAGE: u64 = 0x8000;
+    let mut lab = Lab::new(1);
+    lab.enable_hypercalls(0x5000);
+    // A fixed interrupt, vector 0x40, to APIC id 0 of its own partition; and one that makes no sense.
+    for partition in [u64::MAX, 1, 0] {
+        for (offset, value) in [(0, partition), (8, 0), (16, 0), (24, 0x40)] {
+            lab.space.write_value::<8>(ViewId(0), INPUT_PAGE + offset, value, memory::Rights::WRITE).unwrap();
+        }
+        let control = InputValue::new().with_call_code(CallCode::ASSERT_VIRTUAL_INTERRUPT);
+        assert_eq!(lab.call(0, control, INPUT_PAGE, 0), HvStatus::ACCESS_DENIED, "{partition:#x}");
+    }
+    assert!(lab.interrupts(0).is_empty());
+}

@@ -416,3 +416,25 @@ fn user_code_is_kept_from_descriptor_tables() {
     let mut without = Lab::with(1, Enlightenments::ALL.without(Enlightenment::Npiep));
     assert_eq!(without.read_msr(0, msr::NPIEP_CONFIG), Err(Gp));
 }
+
+/// B11.004: each VP has one intercept at a time: whatever it would run into next comes after the parent has let it go on.
+#[test]
+fn each_vp_has_one_intercept_at_a_time() {
+    let mut child = Child::with(2, Enlightenments::ALL);
+    let exit = ExitReason::Cpuid { leaf: 0x1234, subleaf: 0 };
+    assert_eq!(child.install(execute(), InterceptType::X64_CPUID, 0x1234), HvStatus::SUCCESS);
+    for vp in 0..2 {
+        let _ = child.meet(vp, exit);
+        child.lab.engine.push(vp as u32, exit);
+    }
+    for vp in [0, 1, 0, 1] {
+        assert_eq!(child.lab.vps[vp].run(None), VpExit::Idle { until: None });
+        child.lab.partition.vp(vp as u32).notify();
+    }
+    assert!(child.messages().is_empty());
+    child.go_on(0);
+    for vp in [1, 0] {
+        assert_eq!(child.lab.vps[vp].run(None), VpExit::Idle { until: None });
+    }
+    assert_eq!(child.messages().len(), 1, "the other one still waits");
+}
