@@ -185,8 +185,6 @@ fn an_event_is_delivered_once() {
 #[test]
 fn general_protection_comes_before_a_port() {
     let mut machine = Machine::new();
-    // The task's bitmap of ports lies beyond its segment.
-    machine.write(0x8066, &[0xFF; 2]);
     machine.load(|a| a.in_(al, 0x40).unwrap());
     // The task's map of ports begins where the task's segment ends.
     machine.write(0x8066, &0x68_u16.to_le_bytes());
