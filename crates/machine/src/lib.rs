@@ -54,6 +54,7 @@ pub mod pm;
 pub mod test_device;
 pub mod time;
 pub mod uart;
+mod wiring;
 
 pub use pc::{Attention, Pc, PcConfig, PcError, SerialInput, SerialOutput};
 

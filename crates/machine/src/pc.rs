@@ -8,13 +8,6 @@
 //!
 //! **Time.** Processors may arrive out of order: time seen by devices never goes back. What is due is done on the way
 //! into any access, and by [`Pc::advance`], which the run loop calls at [`Pc::next_deadline`].
-//!
-//! **Ticks.** A timer's interrupts merge while a processor has not taken the one before, and a busy host makes a processor late: kernels
-//! that count them lose time, or give up ("IO-APIC + timer doesn't work!"). So ticks that were lost while their way was open are kept, and one goes out
-//! each time that the processor has accepted the one before.
-//!
-//! **Wires.** After each change the lines of all devices are carried to the 8259 pair and to the I/O APIC: ISA
-//! interrupt n is input n of the pair and pin n, but 0 is pin 2, and pin 0 is the pair's own output.
 
 use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -28,18 +21,16 @@ use crate::control::{self, Control};
 use crate::debug_exit::{self, DebugExit};
 use crate::fw_cfg::{self, FwCfg};
 use crate::interrupt::InterruptSink;
-use crate::ioapic::{self, IoApic};
+use crate::ioapic;
 use crate::layout::{self, MemoryLayout};
-use crate::pic::{self, PicPair};
+use crate::pic;
 use crate::pit::{self, Pit};
 use crate::pm::{self, PowerManagement};
 use crate::test_device::{self, TestDevice, TestDeviceBackend};
 use crate::time::Time;
 use crate::uart::{self, Uart};
+use crate::wiring::{TIMER_PIN, Wiring};
 use crate::{ExitRequest, exit_request};
-
-/// The I/O APIC pin of ISA interrupt 0, as the MADT's override says.
-pub(crate) const TIMER_PIN: u8 = 2;
 
 /// What the machine tells the run loop. Called without the machine's lock, from whichever thread made the change.
 pub trait Attention: Send + Sync {
@@ -171,90 +162,6 @@ impl PortOwner {
 enum MmioOwner {
     IoApic,
     Added(usize),
-}
-
-/// The interrupt controllers and the lines that run to them.
-struct Wiring {
-    pic: PicPair,
-    ioapic: IoApic,
-    intr: bool,
-    /// Ticks that merged with others, and are still to come.
-    lost_ticks: u64,
-}
-
-/// Most ticks that are kept: what a guest does not take for that long it does not count.
-const MOST_LOST_TICKS: u64 = 1000;
-
-state::state!(Wiring { pic, ioapic, intr, lost_ticks });
-
-impl Wiring {
-    fn new() -> Self {
-        Self {
-            pic: PicPair::new(1 << pm::SCI_IRQ),
-            ioapic: IoApic::new(layout::IO_APIC),
-            intr: false,
-            lost_ticks: 0,
-        }
-    }
-
-    fn set_irq(&mut self, irq: u8, asserted: bool) {
-        self.pic.set_line(irq, asserted);
-        self.ioapic.set_pin(if irq == pit::IRQ { TIMER_PIN } else { irq }, asserted);
-    }
-
-    /// The timer's output rose `edges` times.
-    fn tick(&mut self, edges: u64) {
-        let lost = match (self.ioapic.edge_vector(TIMER_PIN), self.pic.timer()) {
-            // Whether the last one merges as well the local APIC will say.
-            (Some(_), _) => Some(edges - 1),
-            // Who uses the I/O APIC may leave the pair open and ask it nothing.
-            (None, Some((waits, _))) => Some(edges - u64::from(!waits)),
-            (None, None) => None,
-        };
-        self.lost_ticks = lost.map_or(0, |lost| (self.lost_ticks + lost).min(MOST_LOST_TICKS));
-        self.pulse_timer();
-    }
-
-    /// The output may have fallen again since; the edge counts.
-    fn pulse_timer(&mut self) {
-        self.set_irq(pit::IRQ, false);
-        self.set_irq(pit::IRQ, true);
-    }
-
-    /// A processor took an interrupt of the timer: the next one that was lost can follow.
-    fn tick_accepted(&mut self) {
-        if self.lost_ticks != 0 {
-            self.lost_ticks -= 1;
-            self.pulse_timer();
-        }
-    }
-
-    fn acknowledge(&mut self) -> u8 {
-        let vector = self.pic.acknowledge();
-        let by_pic = self.ioapic.edge_vector(TIMER_PIN).is_none();
-        if by_pic && self.pic.timer().is_some_and(|(_, timer)| timer == vector) {
-            self.tick_accepted();
-        }
-        // INT falls during the acknowledge cycle: a further request is a new edge for the I/O APIC.
-        self.ioapic.set_pin(0, false);
-        vector
-    }
-
-    /// Carries what changed to the processors.
-    fn settle(&mut self, sink: &dyn InterruptSink) {
-        let intr = self.pic.interrupt();
-        self.ioapic.set_pin(0, intr);
-        if intr != self.intr {
-            self.intr = intr;
-            sink.set_intr(intr);
-        }
-        for message in self.ioapic.take_messages() {
-            let arrived = sink.message(message);
-            if !arrived && self.ioapic.edge_vector(TIMER_PIN) == Some(message.vector) {
-                self.lost_ticks = (self.lost_ticks + 1).min(MOST_LOST_TICKS);
-            }
-        }
-    }
 }
 
 struct Devices {
@@ -594,7 +501,7 @@ impl Pc {
     /// added are their owner's to reset. Processors stand still.
     pub fn reset(&self, now: Time) {
         self.access(now, true, |devices| {
-            devices.wiring = Wiring { intr: devices.wiring.intr, ..Wiring::new() };
+            devices.wiring.reset();
             devices.pit = Pit::default();
             devices.pit.advance(devices.now);
             devices.cmos.reset();

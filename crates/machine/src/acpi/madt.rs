@@ -5,7 +5,7 @@ use acpi_tables::sdt::Sdt;
 
 use super::table;
 use crate::layout::{IO_APIC, LOCAL_APIC};
-use crate::{pc, pit, pm};
+use crate::{pit, pm, wiring};
 
 const REVISION: u8 = 5;
 /// Flag: the 8259 pair is there, too.
@@ -46,7 +46,7 @@ pub(super) fn madt(apic_ids: &[u32]) -> Sdt {
     body.extend(0u32.to_le_bytes());
     // Type 2, interrupt source overrides.
     for (irq, pin, flags) in
-        [(pit::IRQ, pc::TIMER_PIN, AS_THE_BUS), (pm::SCI_IRQ, pm::SCI_IRQ, LEVEL_ACTIVE_HIGH)]
+        [(pit::IRQ, wiring::TIMER_PIN, AS_THE_BUS), (pm::SCI_IRQ, pm::SCI_IRQ, LEVEL_ACTIVE_HIGH)]
     {
         body.extend([2, 10, ISA, irq]);
         body.extend(u32::from(pin).to_le_bytes());

@@ -7,6 +7,7 @@ use x86::apic::DeliveryMode;
 use super::*;
 use crate::interrupt::InterruptMessage;
 use crate::test_device::TestCommand;
+use crate::wiring::MOST_LOST_TICKS;
 
 /// Everything around the machine, recording what it is told.
 #[derive(Default)]
