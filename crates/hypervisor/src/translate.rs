@@ -129,7 +129,7 @@ impl Vp {
             return Err(HvStatus::INVALID_PARAMETER);
         }
         let translation = self.walk(page << PAGE_SHIFT, flags, kinds);
-        if flags.tlb_flush_inhibit() {
+        if flags.tlb_flush_inhibit() && translation.result_code == Code::SUCCESS {
             let suspend = self.shared().state().intercept_suspend;
             self.partition.set_intercept_suspend(self.index, suspend.with_tlb_flush_inhibit(true));
         }

@@ -4,7 +4,7 @@
 use hypercall::calls::RetargetDeviceInterrupt;
 use hypercall::{HandleSimple, ProcessorSet};
 use tlfs::HvStatus;
-use tlfs::interrupt::{InterruptEntry, MIN_FIXED_VECTOR, RetargetDeviceInterruptInput};
+use tlfs::interrupt::{InterruptEntry, InterruptSource, MIN_FIXED_VECTOR, RetargetDeviceInterruptInput};
 use tlfs::partition::PartitionId;
 use tlfs::vp::SetFormat;
 
@@ -32,7 +32,8 @@ impl HandleSimple<RetargetDeviceInterrupt> for Calls<'_> {
         let (entry, target) = (&input.interrupt_entry, &input.interrupt_target);
         let vector = u8::try_from(target.vector).ok().filter(|&vector| vector >= MIN_FIXED_VECTOR);
         let vector = vector.ok_or(HvStatus::INVALID_PARAMETER)?;
-        if input.reserved_z != 0 || entry.reserved_z != 0 || target.flags.reserved_z() != 0 {
+        let is_message = entry.interrupt_source == InterruptSource::MSI;
+        if !is_message || input.reserved_z != 0 || entry.reserved_z != 0 || target.flags.reserved_z() != 0 {
             return Err(HvStatus::INVALID_PARAMETER.into());
         }
         let set = if target.flags.processor_set() {

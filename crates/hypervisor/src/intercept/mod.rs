@@ -141,8 +141,12 @@ impl Vp {
     pub(crate) fn suspend_for(&mut self, message: &InterceptMessage) -> bool {
         let partition = Arc::clone(&self.partition);
         let Some(parent) = partition.intercepts().parent() else { return false };
-        let suspend = self.shared().state().intercept_suspend;
-        partition.set_intercept_suspend(self.index, suspend.with_suspended(true));
+        let mut suspend = self.shared().state().intercept_suspend.with_suspended(true);
+        if matches!(message.message_type, MessageType::UNMAPPED_GPA | MessageType::GPA_INTERCEPT) {
+            // The parent goes by the VP's translations while it completes the instruction (TLFS 9.1.4).
+            suspend.set_tlb_flush_inhibit(true);
+        }
+        partition.set_intercept_suspend(self.index, suspend);
         self.look_again();
         parent.intercepted(message);
         true

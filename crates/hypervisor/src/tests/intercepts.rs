@@ -127,7 +127,7 @@ fn installation_is_checked() {
     assert_eq!(status, HvStatus::OPERATION_DENIED);
 }
 
-/// B06.003, B06.004, B07.005, B08.018, B08.002: CPUID with an intercept suspends the VP before the instruction; the parent answers, and lets it go on.
+/// B06.003, B06.004, B07.005, B08.018, B08.002, B13.002, B13.003: CPUID with an intercept suspends the VP before the instruction; the parent answers, and lets it go on.
 #[test]
 fn a_parent_answers_cpuid() {
     let mut child = Child::new();
@@ -142,6 +142,10 @@ fn a_parent_answers_cpuid() {
     assert_eq!((message.vp, message.partition), (VpIndex(0), child.lab.partition.id()));
     assert_eq!((u64_at(&message, 24), u64_at(&message, 40)), (rip, 1), "RIP and RAX");
     assert_eq!((message.payload()[4], message.payload()[5]), (3, 2), "length, and that it is an execution");
+    let vp = &mut child.lab.vps[0];
+    let (code, flags) = (vp.registers().segment(engine::SegmentName::Cs), vp.registers().rflags());
+    assert_eq!((u64_at(&message, 8), u32_at(&message, 16)), (code.base, code.limit));
+    assert_eq!((u16_at(&message, 20), u64_at(&message, 32)), (code.selector.into_bits(), flags));
     assert_eq!(u64_at(&message, 88) >> 6 & 1, 1, "RDX as it would be: PAE");
     let vp = &mut child.lab.vps[0];
     assert_eq!((vp.registers().rip(), vp.registers().save().gprs), (rip, gprs));
@@ -161,7 +165,7 @@ fn a_parent_answers_cpuid() {
     assert!(child.messages().is_empty());
 }
 
-/// B08.015: an access of several ports meets the intercept of any of them. What is not intercepted is the host's.
+/// B08.015, B13.002, B13.003, B13.005: an access of several ports meets the intercept of any of them. What is not intercepted is the host's.
 #[test]
 fn ports_are_intercepted_one_by_one() {
     let mut child = Child::new();
@@ -173,7 +177,7 @@ fn ports_are_intercepted_one_by_one() {
             let message = child.meet(0, port(first, size));
             assert_eq!(message.message_type, MessageType::X64_IO_PORT_INTERCEPT);
             assert_eq!((u16_at(&message, 40), message.payload()[42]), (first, size));
-            assert_eq!(message.payload()[5], 1, "a write");
+            assert_eq!((message.payload()[4], message.payload()[5]), (3, 1), "length, and a write");
             child.go_on(0);
         } else {
             child.lab.engine.push(0, port(first, size));
@@ -181,13 +185,20 @@ fn ports_are_intercepted_one_by_one() {
             child.lab.vps[0].complete(0);
         }
     }
+    for (string, rep, bits) in [(true, false, 1 << 3), (true, true, 3 << 3)] {
+        let direction = PortDirection::In;
+        let message =
+            child.meet(0, ExitReason::Port(PortAccess { port: 0x103, size: 1, direction, string, rep }));
+        assert_eq!((message.payload()[42], message.payload()[5]), (1 | bits, 0), "{message:?}");
+        child.go_on(0);
+    }
     child.install(nothing(), InterceptType::X64_IO_PORT, 0x103);
     child.lab.engine.push(0, port(0x103, 1));
     assert!(matches!(child.lab.vps[0].run(None), VpExit::Port(_)));
     child.lab.vps[0].complete(0);
 }
 
-/// B06.006, B04.004, B08.016: an MSR that is not served, or that the guest has no privilege for, meets the intercept; one that is served does not, whatever becomes of the
+/// B06.006, B04.004, B08.016, B13.003: an MSR that is not served, or that the guest has no privilege for, meets the intercept; one that is served does not, whatever becomes of the
 /// access. Without the intercept it is #GP.
 #[test]
 fn msrs_that_are_not_served_are_intercepted() {
@@ -198,7 +209,7 @@ fn msrs_that_are_not_served_are_intercepted() {
     for number in [0x1234_5678, msr::SCONTROL, 0x17] {
         let message = child.meet(0, ExitReason::ReadMsr { number });
         assert_eq!((message.message_type, u32_at(&message, 40)), (MessageType::MSR_INTERCEPT, number));
-        assert_eq!(message.payload()[5], 0, "a read");
+        assert_eq!((message.payload()[4], message.payload()[5]), (3, 0), "length, and a read");
         child.go_on(0);
         let message = child.meet(0, ExitReason::WriteMsr { number, value: 5 });
         assert_eq!(message.payload()[5], 1, "a write");
@@ -210,7 +221,7 @@ fn msrs_that_are_not_served_are_intercepted() {
     assert!(child.messages().is_empty());
 }
 
-/// B08.022: the parent sees an exception before it is delivered, and delivers it by PendingEvent0 if it wants to.
+/// B08.022, B13.006: the parent sees an exception before it is delivered, and delivers it by PendingEvent0 if it wants to.
 #[test]
 fn exceptions_are_intercepted_before_delivery() {
     let mut child = Child::new();
@@ -236,6 +247,9 @@ fn exceptions_are_intercepted_before_delivery() {
     assert!(child.messages().is_empty());
     child.install(nothing(), InterceptType::EXCEPTION, 14);
     assert!(child.lab.pass(0).contains(&Deed::ExceptionExits(0)));
+    child.install(execute(), InterceptType::EXCEPTION, 0);
+    let message = child.meet(0, ExitReason::Exception { vector: 0, error_code: None, parameter: 0 });
+    assert_eq!((u16_at(&message, 40), message.payload()[42]), (0, 0), "no error code");
 }
 
 /// Hypercalls are shown with the registers that carry their parameters.
@@ -264,7 +278,7 @@ fn access(gpa: u64, kind: MemoryAccessKind, cause: MemoryExitCause) -> ExitReaso
     })
 }
 
-/// B05.004, B05.007: memory that is not there and memory that is protected, told apart; the VP waits.
+/// B05.004, B05.007, B09.010, B13.002, B13.007: memory that is not there and memory that is protected, told apart; the VP waits, and nobody flushes its translations.
 #[test]
 fn memory_is_the_parents() {
     let mut child = Child::new();
@@ -273,7 +287,11 @@ fn memory_is_the_parents() {
     assert_eq!((message.message_type, message.payload().len()), (MessageType::UNMAPPED_GPA, 80));
     assert_eq!((u64_at(&message, 48), u64_at(&message, 56)), (0x7000, 0x8000_0010), "GVA and GPA");
     assert_eq!((message.payload()[5], message.payload()[45] & 1, u32_at(&message, 40)), (1, 1, 6));
-    assert_eq!(child.lab.vps[0].register(R::INTERCEPT_SUSPEND), Ok(1u64.into()));
+    assert_eq!(child.lab.vps[0].register(R::INTERCEPT_SUSPEND), Ok(3u64.into()));
+    child.go_on(0);
+    let ExitReason::Memory(known) = unmapped else { unreachable!() };
+    let message = child.meet(0, ExitReason::Memory(MemoryAccess { gva: None, ..known }));
+    assert_eq!((message.payload()[45] & 1, u64_at(&message, 56)), (0, 0x8000_0010), "GPA, and no GVA");
     child.go_on(0);
     let protected = access(0x3000, MemoryAccessKind::Execute, MemoryExitCause::Rights(Rights::READ));
     let message = child.meet(0, protected);

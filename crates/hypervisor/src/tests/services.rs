@@ -43,7 +43,7 @@ fn call(lab: &mut Lab, code: CallCode, words: &[u64]) -> HvStatus {
     lab.call(0, simple(code), INPUT, OUTPUT)
 }
 
-/// B09.041: another address space becomes current when the call returns, and nothing is flushed for it.
+/// B09.019: another address space becomes current when the call returns, unless its root has bits that none has.
 #[test]
 fn address_spaces_switch() {
     let mut lab = lab();
@@ -197,7 +197,7 @@ impl DeviceInterrupts for Devices {
     }
 }
 
-/// B10.044: interrupts of devices go to VPs that exist; the set of all is not for this call.
+/// B10.034, B10.035, B10.044, B10.045, B10.046: interrupts of devices go to VPs that exist; the set of all is not for this call.
 #[test]
 fn device_interrupts_are_sent_elsewhere() {
     let devices = Arc::new(Devices::default());
@@ -229,11 +229,24 @@ fn device_interrupts_are_sent_elsewhere() {
     for (words, variable, expected) in cases {
         assert_eq!(retarget(&words, variable), expected, "{words:x?}");
     }
+    for source in [0, 2] {
+        let mut other = input(7, 0x41, 0, 1, &[]);
+        other[2] = source;
+        assert_eq!(retarget(&other, 0), HvStatus::INVALID_PARAMETER, "source {source}");
+    }
+    let mut second = input(7, 0x43, 0, 1, &[]);
+    second[3] = 0x4712 << 32;
+    assert_eq!(retarget(&second, 0), HvStatus::SUCCESS);
     let mut foreign = input(7, 0x41, 0, 1, &[]);
     foreign[0] = 5;
     assert_eq!(retarget(&foreign, 0), HvStatus::ACCESS_DENIED);
     let told = devices.0.lock().unwrap();
-    assert_eq!(*told, [(7, 0x4711, 0x41, false, vec![0, 2]), (7, 0x4711, 0x42, true, vec![1])]);
+    let each = [
+        (7, 0x4711, 0x41, false, vec![0, 2]),
+        (7, 0x4711, 0x42, true, vec![1]),
+        (7, 0x4712, 0x43, false, vec![0]),
+    ];
+    assert_eq!(*told, each);
     drop(told);
     let mut none = self::lab();
     assert_eq!(

@@ -48,7 +48,7 @@ fn translate(lab: &mut Lab, page: u64, flags: TranslationFlags) -> Translation {
     lab.vps[0].translate(page, flags).unwrap()
 }
 
-/// B09.046: a page that is mapped; and what is asked has to make sense.
+/// B09.046, B09.039, B09.040: a page that is mapped; and what is asked has to make sense.
 #[test]
 fn a_page_is_found() {
     let mut lab = lab();
@@ -67,7 +67,7 @@ fn a_page_is_found() {
     assert_eq!(translate(&mut lab, 0x42, flags().with_input_vtl(0x10)).result_code, Code::SUCCESS);
 }
 
-/// Each condition that ends a walk, with the exception that the access would have raised.
+/// B09.041, B09.047: each condition that ends a walk is a result, not a refusal, with the exception that the access would have raised, or the page of the tables that was not there.
 #[test]
 fn walks_that_end_early() {
     let mut lab = lab();
@@ -102,7 +102,7 @@ fn walks_that_end_early() {
     assert_eq!((unmapped.result_code, unmapped.gpa_page), (Code::GPA_UNMAPPED, 0xF0_0000));
 }
 
-/// The privilege of the VP counts, unless the caller says that it does not.
+/// B09.044: the privilege of the VP counts, unless the caller says that it does not.
 #[test]
 fn privilege_counts_unless_exempt() {
     let mut lab = lab();
@@ -114,7 +114,7 @@ fn privilege_counts_unless_exempt() {
     assert_eq!(translate(&mut lab, 5, flags().with_privilege_exempt(true)).result_code, Code::SUCCESS);
 }
 
-/// Page tables that their rights keep from being read or written, and ones that are overlays.
+/// B09.047, B09.048: page tables that their rights keep from being read or written; and pages that are overlays.
 #[test]
 fn rights_of_page_tables_count() {
     let mut lab = lab();
@@ -138,7 +138,7 @@ fn rights_of_page_tables_count() {
     assert_eq!((illegal.result_code, illegal.gpa_page), (Code::GPA_ILLEGAL_OVERLAY_ACCESS, 6));
 }
 
-/// Accessed and dirty bits are set if the caller wants that, dirty only for a write; otherwise nothing is.
+/// B09.043: accessed and dirty bits are set if the caller wants that, dirty only for a write; otherwise nothing is.
 #[test]
 fn page_table_bits_are_set_on_request() {
     const ACCESSED: u64 = 0x20;
@@ -160,7 +160,7 @@ fn page_table_bits_are_set_on_request() {
     assert_eq!(entry(&lab, 0, 0) & ACCESSED, ACCESSED);
 }
 
-/// The cache type is what PAT, MTRRs and CR0.CD make together.
+/// B09.048, B09.013: the cache type is what PAT, MTRRs and CR0.CD make together; without paging, what MTRRs say.
 #[test]
 fn cache_types() {
     let mut lab = lab();
@@ -177,9 +177,28 @@ fn cache_types() {
     control.cr0 |= 1 << 30;
     lab.vps[0].registers().set_control(control);
     assert_eq!(kind(&mut lab, 0x11), CacheType::UNCACHED);
+    (control.cr0, control.efer) = (0x11, 0);
+    lab.vps[0].registers().set_control(control);
+    assert_eq!(
+        [1, 0x11].map(|page| kind(&mut lab, page)),
+        [CacheType::WRITE_COMBINING, CacheType::WRITE_BACK]
+    );
 }
 
-/// Without paging every page is itself.
+/// B09.017: each type has its number, which is the processor's.
+#[test]
+fn cache_types_have_their_numbers() {
+    let mut lab = lab();
+    lab.vps[0].set_register(R::PAT, 0x0006_0501_0004u64.into()).unwrap();
+    let numbers = (0..6u64).map(|index| {
+        let bits = (index & 1) << 3 | (index >> 1 & 1) << 4 | (index >> 2) << 7;
+        set_entry(&lab, 3, 8 + index, (8 + index) << 12 | FULL | bits);
+        translate(&mut lab, 8 + index, flags()).cache_type.0
+    });
+    assert_eq!(numbers.collect::<Vec<_>>(), [4, 0, 1, 5, 6, 0]);
+}
+
+/// B09.042: without paging every page is itself.
 #[test]
 fn without_paging_nothing_fails() {
     let mut lab = Lab::new(1);
@@ -191,11 +210,15 @@ fn without_paging_nothing_fails() {
     assert_eq!((found.result_code, found.gpa_page), (Code::SUCCESS, 0xF_0000));
 }
 
-/// B09.009: a parent that is not done with a translation keeps other VPs from flushing it; they wait at the call.
+/// B09.009, B09.011, B09.012, B09.027, B09.045: a parent that is not done with a translation keeps other VPs from flushing it; they wait at the call.
 #[test]
 fn a_flush_waits_while_it_is_inhibited() {
     let mut lab = lab();
     lab.enable_hypercalls(0x6000);
+    set_entry(&lab, 3, 1, 0);
+    let missing = translate(&mut lab, 1, flags().with_tlb_flush_inhibit(true));
+    assert_eq!(missing.result_code, Code::PAGE_NOT_PRESENT);
+    assert_eq!(lab.vps[0].register(R::INTERCEPT_SUSPEND), Ok(0u64.into()), "only if it succeeds");
     translate(&mut lab, 5, flags().with_tlb_flush_inhibit(true));
     let inhibited = lab.vps[0].register(R::INTERCEPT_SUSPEND).unwrap();
     assert_eq!(inhibited.low, 2);
@@ -209,9 +232,11 @@ fn a_flush_waits_while_it_is_inhibited() {
     };
     let exit = ExitReason::Hypercall(HypercallInstruction::Vmcall);
     lab.engine.push_with(1, exit, prepare);
+    let rip = lab.vps[1].registers().rip();
     assert!(matches!(lab.vps[1].run(None), VpExit::Idle { .. }));
+    assert_eq!(lab.vps[1].registers().rip(), rip, "it stands before the call");
     assert!(lab.partition.vp(0).state().flush.is_empty());
-    lab.partition.set_intercept_suspend(0, 0.into());
+    lab.vps[0].set_register(R::INTERCEPT_SUSPEND, 0u64.into()).unwrap();
     lab.engine.push(1, exit);
     lab.pass(1);
     assert!(!lab.partition.vp(0).state().flush.is_empty());
