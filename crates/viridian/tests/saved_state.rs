@@ -271,6 +271,54 @@ fn outputs_that_are_there() {
     assert!(String::from_utf8_lossy(&command(&place("itself")).stderr).contains("itself"));
 }
 
+/// The command with standard output as the shell opens it for `redirection`, such as `>> file`.
+fn redirected(words: &[&str], redirection: &str) -> Output {
+    let mut command = Command::new("sh");
+    command.args([
+        "-c",
+        &format!("exec \"$@\" {redirection}"),
+        "sh",
+        env!("CARGO_BIN_EXE_viridian"),
+        "saved-state",
+    ]);
+    command.args(words).output().unwrap()
+}
+
+/// Standard output can lead to the saved state as well as a name can.
+#[test]
+fn standard_output_is_not_the_saved_state() {
+    let scratch = tempfile::tempdir().unwrap();
+    let mut machine = Machine::default();
+    machine.vp().set(Register::EFER, 0);
+    machine.fill(0, 1 << 20, [1; 8]);
+    let (bin, vsv) = bin_and_vsv(&machine, &Options::default());
+    let place = |name: &str| scratch.path().join(name);
+    fs::write(place("pair.bin"), bin).unwrap();
+    fs::write(place("pair.vsv"), vsv).unwrap();
+    let vmrs = with_gap(scratch.path());
+    for (input, output) in [
+        (&vmrs, &vmrs),
+        (&place("pair.bin"), &place("pair.bin")),
+        (&place("pair.bin"), &place("pair.vsv")),
+        (&place("pair.vsv"), &place("pair.bin")),
+    ] {
+        let before = fs::read(output).unwrap();
+        for how in [">>", "1<>"] {
+            let words = ["memory", input.to_str().unwrap(), "--format", "lime", "--output", "-"];
+            let done = redirected(&words, &format!("{how} '{}'", output.display()));
+            let complaint = String::from_utf8_lossy(&done.stderr);
+            assert_eq!(done.status.code(), Some(70), "{complaint}");
+            assert!(complaint.contains("standard output is the saved state itself"), "{complaint}");
+            assert!(fs::read(output).unwrap() == before, "{how} {}", output.display());
+        }
+    }
+    // Another file may be added to.
+    let words = ["memory", vmrs.to_str().unwrap(), "--format", "lime", "--output", "-"];
+    let done = redirected(&words, &format!(">> '{}'", place("other").display()));
+    assert!(done.status.success(), "{done:?}");
+    assert!(fs::read(place("other")).unwrap() == viridian(&words).stdout);
+}
+
 #[test]
 fn gdb_opens_elf_cores() {
     if Command::new("gdb").arg("--version").output().is_err() {

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! `viridian saved-state memory`.
 
-use std::fs::{self, File};
+use std::fs::{self, File, Metadata};
 use std::io;
 use std::num::NonZero;
+use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::thread;
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -48,6 +49,11 @@ pub(super) fn run(
         })
     };
     if output.as_os_str() == "-" {
+        let stdout = io::stdout().as_fd().try_clone_to_owned().map(File::from);
+        // One that is closed or cannot be asked about leads to no file.
+        if let Ok(existing) = stdout.and_then(|stdout| stdout.metadata()) {
+            refuse_itself(&saved, Path::new("standard output"), &existing)?;
+        }
         match write(&mut StreamSink(io::stdout().lock()), Path::new("standard output")) {
             // A reader that has read enough is no failure.
             Err(Refusal::Write { source, .. }) if source.kind() == io::ErrorKind::BrokenPipe => {}
@@ -62,6 +68,14 @@ pub(super) fn run(
     Ok(Status::Done)
 }
 
+/// Refuses to write to what the memory is read from, whatever it is called.
+fn refuse_itself(saved: &SavedState, output: &Path, existing: &Metadata) -> Result<(), Refusal> {
+    let same = |path: &PathBuf| {
+        fs::metadata(path).is_ok_and(|input| (input.dev(), input.ino()) == (existing.dev(), existing.ino()))
+    };
+    if saved.files().iter().any(same) { Err(Refusal::OntoItself(output.into())) } else { Ok(()) }
+}
+
 /// Writes under another name, which becomes the right one when all is written. Devices and pipes are written to as they are.
 fn into_file(
     saved: &SavedState,
@@ -70,13 +84,7 @@ fn into_file(
 ) -> Result<(), Refusal> {
     let refused = |source| Refusal::Write { path: output.into(), source };
     if let Ok(existing) = fs::metadata(output) {
-        let same = |path: &Path| {
-            fs::metadata(path)
-                .is_ok_and(|input| (input.dev(), input.ino()) == (existing.dev(), existing.ino()))
-        };
-        if saved.files().iter().any(|path| same(path)) {
-            return Err(Refusal::OntoItself(output.into()));
-        }
+        refuse_itself(saved, output, &existing)?;
         if !existing.is_file() {
             let device = File::options().write(true).open(output).map_err(refused)?;
             return write(&mut StreamSink(device), output);
