@@ -319,6 +319,24 @@ fn standard_output_is_not_the_saved_state() {
     assert!(fs::read(place("other")).unwrap() == viridian(&words).stdout);
 }
 
+/// An image of which only a part was taken is no image.
+#[test]
+fn an_image_that_was_cut_off_is_told() {
+    let scratch = tempfile::tempdir().unwrap();
+    let file = with_gap(scratch.path());
+    let words = ["memory", file.to_str().unwrap(), "--format", "lime", "--output", "-"];
+    let mut command = Command::new(env!("CARGO_BIN_EXE_viridian"));
+    command.arg("saved-state").args(words).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(70), "{complaint}");
+    assert!(complaint.contains("cannot write standard output: Broken pipe"), "{complaint}");
+    // Of an answer, a reader may take what it needs.
+    assert!(redirected(&["info", file.to_str().unwrap()], "| true").status.success());
+}
+
 #[test]
 fn gdb_opens_elf_cores() {
     if Command::new("gdb").arg("--version").output().is_err() {

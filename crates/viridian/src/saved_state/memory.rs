@@ -54,11 +54,8 @@ pub(super) fn run(
         if let Ok(existing) = stdout.and_then(|stdout| stdout.metadata()) {
             refuse_itself(&saved, Path::new("standard output"), &existing)?;
         }
-        match write(&mut StreamSink(io::stdout().lock()), Path::new("standard output")) {
-            // A reader that has read enough is no failure.
-            Err(Refusal::Write { source, .. }) if source.kind() == io::ErrorKind::BrokenPipe => {}
-            other => other?,
-        }
+        // Less than the whole image is a failure, even if the reader wanted no more.
+        write(&mut StreamSink(io::stdout().lock()), Path::new("standard output"))?;
         return Ok(Status::Done);
     }
     into_file(&saved, output, &write)?;
