@@ -77,6 +77,8 @@ pub(crate) enum Refusal {
     SavedState { path: PathBuf, source: saved_state::Error },
     #[error("{0} of {1} addresses are not mapped")]
     NotMapped(usize, usize),
+    #[error("there are no addresses from {0:#x} to {1:#x}: the last one is below the first one")]
+    NoAddresses(u64, u64),
     #[error("{0} is the saved state itself; it would be overwritten")]
     OntoItself(PathBuf),
 }

@@ -337,6 +337,120 @@ fn an_image_that_was_cut_off_is_told() {
     assert!(redirected(&["info", file.to_str().unwrap()], "| true").status.success());
 }
 
+/// A save with an entry in its replay log that is pending.
+fn with_log(scratch: &Path) -> PathBuf {
+    let path = with_gap(scratch);
+    let mut file = fs::read(&path).unwrap();
+    // The object table, which the entry restores. The writer's log follows it.
+    let (table, log, size) = (0x2000, 0x3000, 0x1000);
+    let contents = file[table..table + size].to_vec();
+    file[log + 0x1000..log + 0x2000].copy_from_slice(&contents);
+    let mut entry = Vec::new();
+    entry.extend((table as u64).to_le_bytes());
+    entry.extend((size as u32).to_le_bytes());
+    entry.extend(0x1000_u64.to_le_bytes());
+    entry.extend([0; 4]);
+    entry.extend(crc32fast::hash(&contents).to_le_bytes());
+    let crc = crc32fast::hash(&entry);
+    entry[20..24].copy_from_slice(&crc.to_le_bytes());
+    file[log + 34..log + 34 + entry.len()].copy_from_slice(&entry);
+    file[log + 8] = 1;
+    file[log + 4..log + 8].fill(0);
+    let crc = crc32fast::hash(&file[log..log + 34]);
+    file[log + 4..log + 8].copy_from_slice(&crc.to_le_bytes());
+    file[table..table + size].fill(0xAA);
+    fs::write(&path, file).unwrap();
+    path
+}
+
+/// A command that is refused changes nothing, though it was to apply the log first.
+#[test]
+fn a_refused_command_applies_no_log() {
+    let scratch = tempfile::tempdir().unwrap();
+    let path = with_log(scratch.path());
+    let file = path.to_str().unwrap();
+    let before = fs::read(file).unwrap();
+    let folder = scratch.path().to_str().unwrap();
+    let refusals: [(&[&str], &str); 9] = [
+        (&["memory", "--output", file], "itself"),
+        (&["memory", "--output", "/no/such/folder/out"], "No such file"),
+        (&["memory", "--output", folder], "Is a directory"),
+        (&["registers", "--vp", "99"], "no virtual processor 99"),
+        (&["registers", "--vtl", "1"], "virtual trust level 1"),
+        (&["translate", "0", "--vp", "99"], "no virtual processor 99"),
+        (&["images", "--vp", "99", "--paging", "none"], "no virtual processor 99"),
+        (&["images", "--paging", "none", "--from", "1", "--to", "0"], "no addresses from 0x1 to 0x0"),
+        (&["memory", "--output", "-"], "itself"),
+    ];
+    for (words, why) in refusals {
+        let words = [&[words[0], file, "--apply-log"], &words[1..]].concat();
+        let output = redirected(&words, &format!("1<> '{file}'"));
+        let complaint = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(70), "{words:?}: {complaint}");
+        assert!(complaint.contains(why), "{words:?}: {complaint}");
+        assert!(fs::read(file).unwrap() == before, "{words:?} changed the file");
+    }
+    assert_eq!(json(&["info", file, "--json"])["pending_log_entries"], 1);
+    assert_eq!(json(&["info", file, "--json", "--apply-log"])["pending_log_entries"], 0);
+    assert!(fs::read(file).unwrap() != before);
+}
+
+/// A limit on the size of files is told, and the log stays pending.
+#[test]
+fn a_log_that_cannot_be_written_is_told() {
+    let scratch = tempfile::tempdir().unwrap();
+    let file = with_log(scratch.path());
+    let mut command = Command::new("sh");
+    command.args([
+        "-c",
+        "ulimit -c 0; ulimit -f 1; exec \"$@\"",
+        "sh",
+        env!("CARGO_BIN_EXE_viridian"),
+        "saved-state",
+    ]);
+    let output = command.args(["info", "--apply-log"]).arg(&file).output().unwrap();
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(70), "{output:?}");
+    assert!(complaint.contains("File too large"), "{complaint}");
+    assert_eq!(json(&["info", file.to_str().unwrap(), "--json"])["pending_log_entries"], 1);
+}
+
+/// Only .vmrs files have a log.
+#[test]
+fn logs_of_what_has_none() {
+    let scratch = tempfile::tempdir().unwrap();
+    let mut machine = Machine::default();
+    machine.vp().set(Register::EFER, 0);
+    machine.fill(0, 1 << 20, [1; 8]);
+    let (bin, vsv) = bin_and_vsv(&machine, &Options::default());
+    for (name, bytes) in [("pair.bin", bin), ("pair.vsv", vsv)] {
+        fs::write(scratch.path().join(name), bytes).unwrap();
+    }
+    for name in ["pair.bin", "pair.vsv"] {
+        let complaint = refused(&["info", scratch.path().join(name).to_str().unwrap(), "--apply-log"]);
+        assert!(complaint.contains("no replay log"), "{complaint}");
+    }
+    let pipe = scratch.path().join("pipe");
+    mkfifoat(CWD, &pipe, Mode::RWXU).unwrap();
+    for path in [pipe.as_path(), scratch.path(), Path::new("/dev/zero")] {
+        let complaint = refused(&["info", path.to_str().unwrap(), "--apply-log"]);
+        assert!(complaint.contains("not a regular file"), "{complaint}");
+    }
+}
+
+#[test]
+fn images_that_are_not_there() {
+    let scratch = tempfile::tempdir().unwrap();
+    let file = with_gap(scratch.path());
+    let words = ["images", file.to_str().unwrap(), "--paging", "none", "--to", "0xfff"];
+    let output = viridian(&words);
+    assert!(output.status.success() && output.stdout.is_empty(), "{output:?}");
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "viridian: found no images from 0x0 to 0xfff\n");
+    assert!(
+        refused(&[&words[..], &["--from", "0x1000"]].concat()).contains("no addresses from 0x1000 to 0xfff")
+    );
+}
+
 #[test]
 fn gdb_opens_elf_cores() {
     if Command::new("gdb").arg("--version").output().is_err() {

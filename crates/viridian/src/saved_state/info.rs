@@ -17,7 +17,7 @@ use crate::status::Status;
 const MOST_ARRAY: u64 = u32::MAX as u64;
 
 pub(super) fn run(file: &FileOptions, keys: bool) -> Result<Status, Refusal> {
-    let saved = open(file)?;
+    let saved = open(file, &mut |_| Ok(()))?;
     let failed = |error| refused(&file.file, error);
     if file.json {
         let mut answer = as_json(&saved).map_err(failed)?;

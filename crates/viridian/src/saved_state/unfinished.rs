@@ -10,7 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use rustix::fs::{Access, Gid, Uid, access, fchown};
 use rustix::io::Errno;
 use signal_hook::consts::{
-    SIGALRM, SIGHUP, SIGINT, SIGIO, SIGPROF, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGVTALRM, SIGXCPU, SIGXFSZ,
+    SIGALRM, SIGHUP, SIGINT, SIGIO, SIGPROF, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGVTALRM, SIGXCPU,
 };
 use signal_hook::iterator::Signals;
 use tempfile::NamedTempFile;
@@ -18,10 +18,9 @@ use tempfile::NamedTempFile;
 /// What is to be removed if a signal ends the process.
 static UNFINISHED: Mutex<Option<PathBuf>> = Mutex::new(None);
 
-/// Signals that end a process. SIGXFSZ does not end this one: the write that caused it fails.
-const DEADLY: [i32; 12] = [
-    SIGHUP, SIGINT, SIGQUIT, SIGUSR1, SIGUSR2, SIGALRM, SIGTERM, SIGXCPU, SIGXFSZ, SIGVTALRM, SIGPROF, SIGIO,
-];
+/// Signals that end a process. SIGXFSZ, which would, is kept from it for every subcommand.
+const DEADLY: [i32; 11] =
+    [SIGHUP, SIGINT, SIGQUIT, SIGUSR1, SIGUSR2, SIGALRM, SIGTERM, SIGXCPU, SIGVTALRM, SIGPROF, SIGIO];
 /// Links that are followed, as the system does.
 const MOST_LINKS: usize = 40;
 
@@ -108,7 +107,7 @@ fn remove_on_signals() -> io::Result<()> {
 }
 
 fn watch(mut signals: Signals) {
-    for signal in signals.forever().filter(|&signal| signal != SIGXFSZ) {
+    for signal in signals.forever() {
         // Held to the end: nothing new begins.
         let unfinished = lock();
         if let Some(path) = &*unfinished {
