@@ -532,7 +532,7 @@ fn halves_of_different_saves_and_cut_files() {
         fs::write(small(half), &bytes[..bytes.len() - 1]).unwrap();
         let (status, complaint) = ask(&["info"], &small("bin"));
         assert_eq!(status, Some(0));
-        assert!(complaint.contains(&format!("small.{half} is 1 bytes shorter")), "{complaint}");
+        assert!(complaint.contains(&format!("small.{half} is 1 byte shorter")), "{complaint}");
         fs::write(small(half), bytes).unwrap();
     }
     assert_eq!(ask(&["info"], &small("bin")), (Some(0), String::new()));
@@ -558,6 +558,61 @@ fn files_do_not_steer_the_terminal() {
         // JSON is for programs.
         assert!(!json.is_empty() || !shown.contains('\u{202e}'), "{shown:?}");
         assert!(shown.contains("[2J"), "{shown:?}");
+    }
+}
+
+/// A file is named once, by the name that was given, and its name does not steer the terminal either.
+#[test]
+fn names_of_files_in_messages() {
+    let scratch = tempfile::tempdir().unwrap();
+    let good = with_gap(scratch.path());
+    let evil = scratch.path().join("\x1b[2J.vmrs");
+    let (good, evil) = (good.to_str().unwrap(), evil.to_str().unwrap());
+    assert_eq!(refused(&["info", evil]).matches(r"\u{1b}[2J.vmrs").count(), 1);
+    let unwritable = format!("{evil}/out");
+    let complaint = refused(&["memory", good, "--output", &unwritable]);
+    assert!(!complaint.contains(".part") && complaint.matches("[2J").count() == 1, "{complaint}");
+    fs::copy(good, evil).unwrap();
+    assert!(refused(&["memory", evil, "--output", evil]).contains("itself"));
+    fs::write(scratch.path().join("\x1b[2J.bin"), "no saved state").unwrap();
+    for name in ["\x1b[2J.vmrs", "\x1b[2J.bin"] {
+        let output = viridian(&["info", scratch.path().join(name).to_str().unwrap()]);
+        for bytes in [&output.stdout, &output.stderr] {
+            assert!(!bytes.contains(&0x1B), "{output:?}");
+        }
+    }
+    let complaint = refused(&["memory", evil, "--output", evil]);
+    assert!(!complaint.contains('\x1b'), "{complaint}");
+    let nothing = refused(&["info", "/no/such.vmrs"]);
+    assert_eq!(nothing, "viridian: cannot open /no/such.vmrs: No such file or directory (os error 2)\n");
+}
+
+/// A file that is whole by itself has no other half.
+#[test]
+fn a_block_that_is_missing() {
+    let scratch = tempfile::tempdir().unwrap();
+    let path = scratch.path().join("lacking.vmrs");
+    let file = path.to_str().unwrap();
+    for (missing, wanted) in [
+        (
+            1,
+            "lacks 1 block of 1 MiB of the memory that the machine had; it is block 0: the file is incomplete\n",
+        ),
+        (
+            2,
+            "lacks 2 blocks of 1 MiB of the memory that the machine had; the first of them is block 0: the file is incomplete\n",
+        ),
+    ] {
+        let mut machine = Machine::default();
+        machine.vp().set(Register::EFER, 0);
+        // One range of memory, described (version and flags, pages, first saved and first guest page, the rest) and never saved.
+        let words: [u64; 6] = [3, missing * 256, 0, 0, 0, 0];
+        let block = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+        machine.keys = vec![("savedstate/RamMemoryBlock0".into(), NewValue::Array(block))];
+        fs::write(&path, vmrs(&machine, &Options::default())).unwrap();
+        let output = viridian(&["info", file]);
+        let complaint = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && complaint.ends_with(wanted), "{complaint}");
     }
 }
 

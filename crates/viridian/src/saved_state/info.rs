@@ -9,7 +9,7 @@ use serde_json::{Map, json};
 
 use super::options::FileOptions;
 use super::{hex, open, print, print_json, refused, size_in_words};
-use crate::harmless::harmless;
+use crate::harmless::{harmless, harmless_path};
 use crate::refusal::Refusal;
 use crate::status::Status;
 
@@ -68,7 +68,7 @@ fn as_text(saved: &SavedState) -> saved_state::Result<String> {
         let _ = writeln!(text, "{name:<12} {value}");
     };
     for path in saved.files() {
-        line("file", path.display().to_string());
+        line("file", harmless_path(path));
     }
     let log = match saved.container().pending_log_entries() {
         0 => String::new(),

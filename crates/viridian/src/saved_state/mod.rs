@@ -19,6 +19,7 @@ use saved_state::{Error, PagingMode, SavedState, apply_pending_log};
 use serde_json::Value;
 use signal_hook::consts::SIGXFSZ;
 
+use crate::harmless::harmless_path;
 use crate::refusal::Refusal;
 use crate::status::Status;
 use options::{FileOptions, PagingName, ViewOptions};
@@ -65,18 +66,25 @@ fn warn(saved: &SavedState) {
     let missing = [saved.memory().missing_bytes(), saved.container().missing_bytes()];
     for (path, bytes) in saved.files().iter().zip(missing).filter(|(_, bytes)| *bytes > 0) {
         tell!(
-            "viridian: {} is {bytes} bytes shorter than it says: it was cut short, or was never written in full; no value is missing",
-            path.display()
+            "viridian: {} is {} shorter than it says: it was cut short, or was never written in full; no value is missing",
+            harmless_path(path),
+            count(bytes, "byte")
         );
     }
     let census = saved.memory().census();
-    if let (Some(first), Some(path)) = (census.first_missing, saved.files().first()) {
+    if let (Some(first), [path, others @ ..]) = (census.first_missing, saved.files()) {
+        let (blocks, path) = (count(census.missing, "block"), harmless_path(path));
+        let which = if census.missing == 1 { "it is" } else { "the first of them is" };
+        let or = if others.is_empty() { "" } else { ", or of another save than its other half" };
         tell!(
-            "viridian: {} lacks {} blocks of 1 MiB of the memory that the machine had, the first of them block {first}: it is incomplete, or of another save than its other half",
-            path.display(),
-            census.missing
+            "viridian: {path} lacks {blocks} of 1 MiB of the memory that the machine had; {which} block {first}: the file is incomplete{or}"
         );
     }
+}
+
+/// A number of things.
+fn count(number: u64, thing: &str) -> String {
+    format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
 }
 
 /// What is wrong with the file at `path`.

@@ -3,7 +3,7 @@
 
 use std::fs::{self, File, Permissions};
 use std::io;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -47,12 +47,15 @@ impl Unfinished {
         // What is there is nobody's to see before it is; a new file has what the user's umask lets through.
         let mode = if existing.is_some() { 0o600 } else { 0o666 };
         let mut builder = tempfile::Builder::new();
-        builder.prefix(".viridian-").suffix(".part").permissions(Permissions::from_mode(mode));
+        builder.prefix(".viridian-").suffix(".part");
+        // Opened here, since errors of tempfile's own opening tell the temporary name, which means nothing to anybody.
+        let mut how = File::options();
+        how.read(true).write(true).create_new(true).mode(mode);
         if existing.is_some() {
             access(&path, Access::WRITE_OK)?;
         }
         let mut unfinished = lock();
-        let file = builder.tempfile_in(folder)?;
+        let file = builder.make_in(folder, |path| how.open(path))?;
         *unfinished = Some(file.path().into());
         drop(unfinished);
         let permissions = match existing {
