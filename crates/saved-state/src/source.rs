@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Where bytes come from: anything that can be read by position.
 
-use std::fs::File;
+use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use crate::error::{Error, Result};
 
 /// Bytes that are read by position, from any thread. Nothing is read before it is asked for.
 pub trait Source: Send + Sync {
@@ -48,6 +51,15 @@ impl Source for FileSource {
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
         self.file.read_exact_at(buffer, offset)
     }
+}
+
+/// Opens a regular file and nothing else: a pipe could keep whoever opens it waiting for ever, and a device has no size.
+pub(crate) fn open_regular(path: &Path, how: &OpenOptions) -> Result<File> {
+    let failed = |source| Error::Open { path: path.into(), source };
+    if !fs::metadata(path).map_err(failed)?.is_file() {
+        return Err(failed(io::Error::other("it is not a regular file")));
+    }
+    how.open(path).map_err(failed)
 }
 
 impl Source for Vec<u8> {

@@ -3,7 +3,6 @@
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -15,7 +14,7 @@ use crate::guest_os::GuestOsId;
 use crate::memory::Memory;
 use crate::paging::{self, PagingMode, Translation};
 use crate::partition::{MOST_STATE, PartitionState, Register, RegisterValue, Vendor};
-use crate::source::{FileSource, Source};
+use crate::source::{FileSource, Source, open_regular};
 
 /// Architecture of a processor. Numbers are those of the saved-state API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -441,11 +440,7 @@ fn check_pair(state: &Container, contents: &Container, memory: &Memory) -> Resul
 
 fn open_container(path: &Path) -> Result<Container> {
     let open = |source| Error::Open { path: path.into(), source };
-    // A pipe could make this wait for ever, and a device has no size.
-    if !fs::metadata(path).map_err(open)?.is_file() {
-        return Err(open(io::Error::other("it is not a regular file")));
-    }
-    let file = File::open(path).map_err(open)?;
+    let file = open_regular(path, File::options().read(true))?;
     Container::open(Box::new(FileSource::new(file).map_err(open)?))
 }
 

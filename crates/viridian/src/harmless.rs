@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Text that comes from a guest or a file, made fit to be shown: nothing in it steers the terminal.
 
+use std::path::Path;
+
 /// The line with everything escaped that cannot be printed.
 pub(crate) fn harmless(line: &str) -> String {
     let escape = |letter: char| {
@@ -9,6 +11,11 @@ pub(crate) fn harmless(line: &str) -> String {
         if escaped.len() > 2 || letter.is_control() { escaped.to_string() } else { letter.to_string() }
     };
     line.chars().map(escape).collect()
+}
+
+/// A file's name, made harmless.
+pub(crate) fn harmless_path(path: &Path) -> String {
+    harmless(&path.to_string_lossy())
 }
 
 #[cfg(test)]

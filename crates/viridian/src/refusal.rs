@@ -2,7 +2,7 @@
 //! Everything that the command itself refuses or cannot do: one sentence each, and exit status 70.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use hypervisor::CreateError;
 use loader::debian::FetchError;
@@ -13,6 +13,8 @@ use machine::acpi::TablesTooLarge;
 use machine::console::ConsoleError;
 use machine::layout::BadRamSize;
 use memory::{AccessError, MemoryError};
+
+use crate::harmless::{harmless, harmless_path};
 
 /// Why there is no run.
 #[derive(Debug, thiserror::Error)]
@@ -71,14 +73,23 @@ pub(crate) enum Refusal {
     Signal(std::io::Error),
     #[error("the interface has nothing called '{text}'{}", proposal(.near))]
     Unexplained { text: String, near: Vec<&'static str> },
-    #[error("cannot write {path}: {source}")]
+    #[error("cannot write {}: {source}", harmless_path(path))]
     Write { path: PathBuf, source: std::io::Error },
-    #[error("{path}: {source}")]
+    #[error("{}", about_saved_state(path, source))]
     SavedState { path: PathBuf, source: saved_state::Error },
     #[error("{0} of {1} addresses are not mapped")]
     NotMapped(usize, usize),
-    #[error("{0} is the saved state itself; it would be overwritten")]
+    #[error("there are no addresses from {0:#x} to {1:#x}: the last one is below the first one")]
+    NoAddresses(u64, u64),
+    #[error("{} is the saved state itself; it would be overwritten", harmless_path(.0))]
     OntoItself(PathBuf),
+}
+
+/// What is wrong with a file, and which file it is, said once.
+fn about_saved_state(path: &Path, error: &saved_state::Error) -> String {
+    let names_it = matches!(error, saved_state::Error::Open { .. } | saved_state::Error::OtherHalf { .. });
+    let error = harmless(&error.to_string());
+    if names_it { error } else { format!("{}: {error}", harmless_path(path)) }
 }
 
 fn proposal(near: &[&str]) -> String {

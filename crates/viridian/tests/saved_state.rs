@@ -271,6 +271,186 @@ fn outputs_that_are_there() {
     assert!(String::from_utf8_lossy(&command(&place("itself")).stderr).contains("itself"));
 }
 
+/// The command with standard output as the shell opens it for `redirection`, such as `>> file`.
+fn redirected(words: &[&str], redirection: &str) -> Output {
+    let mut command = Command::new("sh");
+    command.args([
+        "-c",
+        &format!("exec \"$@\" {redirection}"),
+        "sh",
+        env!("CARGO_BIN_EXE_viridian"),
+        "saved-state",
+    ]);
+    command.args(words).output().unwrap()
+}
+
+/// Standard output can lead to the saved state as well as a name can.
+#[test]
+fn standard_output_is_not_the_saved_state() {
+    let scratch = tempfile::tempdir().unwrap();
+    let mut machine = Machine::default();
+    machine.vp().set(Register::EFER, 0);
+    machine.fill(0, 1 << 20, [1; 8]);
+    let (bin, vsv) = bin_and_vsv(&machine, &Options::default());
+    let place = |name: &str| scratch.path().join(name);
+    fs::write(place("pair.bin"), bin).unwrap();
+    fs::write(place("pair.vsv"), vsv).unwrap();
+    let vmrs = with_gap(scratch.path());
+    for (input, output) in [
+        (&vmrs, &vmrs),
+        (&place("pair.bin"), &place("pair.bin")),
+        (&place("pair.bin"), &place("pair.vsv")),
+        (&place("pair.vsv"), &place("pair.bin")),
+    ] {
+        let before = fs::read(output).unwrap();
+        for how in [">>", "1<>"] {
+            let words = ["memory", input.to_str().unwrap(), "--format", "lime", "--output", "-"];
+            let done = redirected(&words, &format!("{how} '{}'", output.display()));
+            let complaint = String::from_utf8_lossy(&done.stderr);
+            assert_eq!(done.status.code(), Some(70), "{complaint}");
+            assert!(complaint.contains("standard output is the saved state itself"), "{complaint}");
+            assert!(fs::read(output).unwrap() == before, "{how} {}", output.display());
+        }
+    }
+    // Another file may be added to.
+    let words = ["memory", vmrs.to_str().unwrap(), "--format", "lime", "--output", "-"];
+    let done = redirected(&words, &format!(">> '{}'", place("other").display()));
+    assert!(done.status.success(), "{done:?}");
+    assert!(fs::read(place("other")).unwrap() == viridian(&words).stdout);
+}
+
+/// An image of which only a part was taken is no image.
+#[test]
+fn an_image_that_was_cut_off_is_told() {
+    let scratch = tempfile::tempdir().unwrap();
+    let file = with_gap(scratch.path());
+    let words = ["memory", file.to_str().unwrap(), "--format", "lime", "--output", "-"];
+    let mut command = Command::new(env!("CARGO_BIN_EXE_viridian"));
+    command.arg("saved-state").args(words).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(70), "{complaint}");
+    assert!(complaint.contains("cannot write standard output: Broken pipe"), "{complaint}");
+    // Of an answer, a reader may take what it needs.
+    assert!(redirected(&["info", file.to_str().unwrap()], "| true").status.success());
+}
+
+/// A save with an entry in its replay log that is pending.
+fn with_log(scratch: &Path) -> PathBuf {
+    let path = with_gap(scratch);
+    let mut file = fs::read(&path).unwrap();
+    // The object table, which the entry restores. The writer's log follows it.
+    let (table, log, size) = (0x2000, 0x3000, 0x1000);
+    let contents = file[table..table + size].to_vec();
+    file[log + 0x1000..log + 0x2000].copy_from_slice(&contents);
+    let mut entry = Vec::new();
+    entry.extend((table as u64).to_le_bytes());
+    entry.extend((size as u32).to_le_bytes());
+    entry.extend(0x1000_u64.to_le_bytes());
+    entry.extend([0; 4]);
+    entry.extend(crc32fast::hash(&contents).to_le_bytes());
+    let crc = crc32fast::hash(&entry);
+    entry[20..24].copy_from_slice(&crc.to_le_bytes());
+    file[log + 34..log + 34 + entry.len()].copy_from_slice(&entry);
+    file[log + 8] = 1;
+    file[log + 4..log + 8].fill(0);
+    let crc = crc32fast::hash(&file[log..log + 34]);
+    file[log + 4..log + 8].copy_from_slice(&crc.to_le_bytes());
+    file[table..table + size].fill(0xAA);
+    fs::write(&path, file).unwrap();
+    path
+}
+
+/// A command that is refused changes nothing, though it was to apply the log first.
+#[test]
+fn a_refused_command_applies_no_log() {
+    let scratch = tempfile::tempdir().unwrap();
+    let path = with_log(scratch.path());
+    let file = path.to_str().unwrap();
+    let before = fs::read(file).unwrap();
+    let folder = scratch.path().to_str().unwrap();
+    let refusals: [(&[&str], &str); 9] = [
+        (&["memory", "--output", file], "itself"),
+        (&["memory", "--output", "/no/such/folder/out"], "No such file"),
+        (&["memory", "--output", folder], "Is a directory"),
+        (&["registers", "--vp", "99"], "no virtual processor 99"),
+        (&["registers", "--vtl", "1"], "virtual trust level 1"),
+        (&["translate", "0", "--vp", "99"], "no virtual processor 99"),
+        (&["images", "--vp", "99", "--paging", "none"], "no virtual processor 99"),
+        (&["images", "--paging", "none", "--from", "1", "--to", "0"], "no addresses from 0x1 to 0x0"),
+        (&["memory", "--output", "-"], "itself"),
+    ];
+    for (words, why) in refusals {
+        let words = [&[words[0], file, "--apply-log"], &words[1..]].concat();
+        let output = redirected(&words, &format!("1<> '{file}'"));
+        let complaint = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(70), "{words:?}: {complaint}");
+        assert!(complaint.contains(why), "{words:?}: {complaint}");
+        assert!(fs::read(file).unwrap() == before, "{words:?} changed the file");
+    }
+    assert_eq!(json(&["info", file, "--json"])["pending_log_entries"], 1);
+    assert_eq!(json(&["info", file, "--json", "--apply-log"])["pending_log_entries"], 0);
+    assert!(fs::read(file).unwrap() != before);
+}
+
+/// A limit on the size of files is told, and the log stays pending.
+#[test]
+fn a_log_that_cannot_be_written_is_told() {
+    let scratch = tempfile::tempdir().unwrap();
+    let file = with_log(scratch.path());
+    let mut command = Command::new("sh");
+    command.args([
+        "-c",
+        "ulimit -c 0; ulimit -f 1; exec \"$@\"",
+        "sh",
+        env!("CARGO_BIN_EXE_viridian"),
+        "saved-state",
+    ]);
+    let output = command.args(["info", "--apply-log"]).arg(&file).output().unwrap();
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(70), "{output:?}");
+    assert!(complaint.contains("File too large"), "{complaint}");
+    assert_eq!(json(&["info", file.to_str().unwrap(), "--json"])["pending_log_entries"], 1);
+}
+
+/// Only .vmrs files have a log.
+#[test]
+fn logs_of_what_has_none() {
+    let scratch = tempfile::tempdir().unwrap();
+    let mut machine = Machine::default();
+    machine.vp().set(Register::EFER, 0);
+    machine.fill(0, 1 << 20, [1; 8]);
+    let (bin, vsv) = bin_and_vsv(&machine, &Options::default());
+    for (name, bytes) in [("pair.bin", bin), ("pair.vsv", vsv)] {
+        fs::write(scratch.path().join(name), bytes).unwrap();
+    }
+    for name in ["pair.bin", "pair.vsv"] {
+        let complaint = refused(&["info", scratch.path().join(name).to_str().unwrap(), "--apply-log"]);
+        assert!(complaint.contains("no replay log"), "{complaint}");
+    }
+    let pipe = scratch.path().join("pipe");
+    mkfifoat(CWD, &pipe, Mode::RWXU).unwrap();
+    for path in [pipe.as_path(), scratch.path(), Path::new("/dev/zero")] {
+        let complaint = refused(&["info", path.to_str().unwrap(), "--apply-log"]);
+        assert!(complaint.contains("not a regular file"), "{complaint}");
+    }
+}
+
+#[test]
+fn images_that_are_not_there() {
+    let scratch = tempfile::tempdir().unwrap();
+    let file = with_gap(scratch.path());
+    let words = ["images", file.to_str().unwrap(), "--paging", "none", "--to", "0xfff"];
+    let output = viridian(&words);
+    assert!(output.status.success() && output.stdout.is_empty(), "{output:?}");
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "viridian: found no images from 0x0 to 0xfff\n");
+    assert!(
+        refused(&[&words[..], &["--from", "0x1000"]].concat()).contains("no addresses from 0x1000 to 0xfff")
+    );
+}
+
 #[test]
 fn gdb_opens_elf_cores() {
     if Command::new("gdb").arg("--version").output().is_err() {
@@ -352,7 +532,7 @@ fn halves_of_different_saves_and_cut_files() {
         fs::write(small(half), &bytes[..bytes.len() - 1]).unwrap();
         let (status, complaint) = ask(&["info"], &small("bin"));
         assert_eq!(status, Some(0));
-        assert!(complaint.contains(&format!("small.{half} is 1 bytes shorter")), "{complaint}");
+        assert!(complaint.contains(&format!("small.{half} is 1 byte shorter")), "{complaint}");
         fs::write(small(half), bytes).unwrap();
     }
     assert_eq!(ask(&["info"], &small("bin")), (Some(0), String::new()));
@@ -378,6 +558,61 @@ fn files_do_not_steer_the_terminal() {
         // JSON is for programs.
         assert!(!json.is_empty() || !shown.contains('\u{202e}'), "{shown:?}");
         assert!(shown.contains("[2J"), "{shown:?}");
+    }
+}
+
+/// A file is named once, by the name that was given, and its name does not steer the terminal either.
+#[test]
+fn names_of_files_in_messages() {
+    let scratch = tempfile::tempdir().unwrap();
+    let good = with_gap(scratch.path());
+    let evil = scratch.path().join("\x1b[2J.vmrs");
+    let (good, evil) = (good.to_str().unwrap(), evil.to_str().unwrap());
+    assert_eq!(refused(&["info", evil]).matches(r"\u{1b}[2J.vmrs").count(), 1);
+    let unwritable = format!("{evil}/out");
+    let complaint = refused(&["memory", good, "--output", &unwritable]);
+    assert!(!complaint.contains(".part") && complaint.matches("[2J").count() == 1, "{complaint}");
+    fs::copy(good, evil).unwrap();
+    assert!(refused(&["memory", evil, "--output", evil]).contains("itself"));
+    fs::write(scratch.path().join("\x1b[2J.bin"), "no saved state").unwrap();
+    for name in ["\x1b[2J.vmrs", "\x1b[2J.bin"] {
+        let output = viridian(&["info", scratch.path().join(name).to_str().unwrap()]);
+        for bytes in [&output.stdout, &output.stderr] {
+            assert!(!bytes.contains(&0x1B), "{output:?}");
+        }
+    }
+    let complaint = refused(&["memory", evil, "--output", evil]);
+    assert!(!complaint.contains('\x1b'), "{complaint}");
+    let nothing = refused(&["info", "/no/such.vmrs"]);
+    assert_eq!(nothing, "viridian: cannot open /no/such.vmrs: No such file or directory (os error 2)\n");
+}
+
+/// A file that is whole by itself has no other half.
+#[test]
+fn a_block_that_is_missing() {
+    let scratch = tempfile::tempdir().unwrap();
+    let path = scratch.path().join("lacking.vmrs");
+    let file = path.to_str().unwrap();
+    for (missing, wanted) in [
+        (
+            1,
+            "lacks 1 block of 1 MiB of the memory that the machine had; it is block 0: the file is incomplete\n",
+        ),
+        (
+            2,
+            "lacks 2 blocks of 1 MiB of the memory that the machine had; the first of them is block 0: the file is incomplete\n",
+        ),
+    ] {
+        let mut machine = Machine::default();
+        machine.vp().set(Register::EFER, 0);
+        // One range of memory, described (version and flags, pages, first saved and first guest page, the rest) and never saved.
+        let words: [u64; 6] = [3, missing * 256, 0, 0, 0, 0];
+        let block = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+        machine.keys = vec![("savedstate/RamMemoryBlock0".into(), NewValue::Array(block))];
+        fs::write(&path, vmrs(&machine, &Options::default())).unwrap();
+        let output = viridian(&["info", file]);
+        let complaint = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && complaint.ends_with(wanted), "{complaint}");
     }
 }
 

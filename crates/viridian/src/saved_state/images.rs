@@ -18,15 +18,26 @@ pub(super) fn run(
     from: Option<u64>,
     to: Option<u64>,
 ) -> Result<Status, Refusal> {
-    let saved = open_view(file, view)?;
     let failed = |error| refused(&file.file, error);
-    let (first, last) = kernel_range(&saved, view.vp).map_err(failed)?;
-    let found = scan(&saved, view.vp, from.unwrap_or(first), to.unwrap_or(last)).map_err(failed)?;
+    let mut range = (0, 0);
+    let saved = open_view(file, view, &mut |saved| {
+        let (first, last) = kernel_range(saved, view.vp).map_err(failed)?;
+        range = (from.unwrap_or(first), to.unwrap_or(last));
+        if range.0 <= range.1 { Ok(()) } else { Err(Refusal::NoAddresses(range.0, range.1)) }
+    })?;
+    let found = scan(&saved, view.vp, range.0, range.1).map_err(failed)?;
     if file.json {
         let images: Vec<_> = found.images.iter().map(as_json).collect();
         print_json(&json!({ "images": images, "stopped_at": found.stopped_at.map(hex) }))?;
     } else {
         print(&found.images.iter().map(as_text).collect::<String>())?;
+        if found.images.is_empty() {
+            tell!(
+                "viridian: found no images from {:#x} to {:#x}",
+                range.0,
+                found.stopped_at.unwrap_or(range.1)
+            );
+        }
         if let Some(at) = found.stopped_at {
             tell!(
                 "viridian: looked at far more pages than the guest has, and stopped at {at:#x}; go on with --from {at:#x}"

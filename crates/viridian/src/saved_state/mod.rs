@@ -13,16 +13,22 @@ pub(crate) use options::SavedStateCommand;
 
 use std::io::{self, Write};
 use std::path::Path;
+use std::sync::Arc;
 
 use saved_state::{Error, PagingMode, SavedState, apply_pending_log};
 use serde_json::Value;
+use signal_hook::consts::SIGXFSZ;
 
+use crate::harmless::harmless_path;
 use crate::refusal::Refusal;
 use crate::status::Status;
 use options::{FileOptions, PagingName, ViewOptions};
 
 /// Does what was asked.
 pub(crate) fn run(command: &SavedStateCommand) -> Result<Status, Refusal> {
+    // A write beyond the largest size of files then fails, and does not end the process without a word. It cannot be caught only where
+    // there is no such signal.
+    let _ = signal_hook::flag::register(SIGXFSZ, Arc::default());
     match command {
         SavedStateCommand::Info { file, keys } => info::run(file, *keys),
         SavedStateCommand::Registers { file, vp, vtl } => registers::run(file, *vp, *vtl),
@@ -34,15 +40,23 @@ pub(crate) fn run(command: &SavedStateCommand) -> Result<Status, Refusal> {
     }
 }
 
-/// Opens the file, after its log was applied if that was asked for.
-fn open(file: &FileOptions) -> Result<SavedState, Refusal> {
-    let open = || {
-        if file.apply_log {
-            apply_pending_log(&file.file)?;
-        }
-        SavedState::open(&file.file)
+/// Opens the file and prepares what is asked of it. If its log is to be applied, that is done between preparing once and doing both again:
+/// what `prepare` refuses leaves the file as it was.
+fn open(
+    file: &FileOptions,
+    prepare: &mut dyn FnMut(&mut SavedState) -> Result<(), Refusal>,
+) -> Result<SavedState, Refusal> {
+    let failed = |error| refused(&file.file, error);
+    let mut prepared = || -> Result<SavedState, Refusal> {
+        let mut saved = SavedState::open(&file.file).map_err(failed)?;
+        prepare(&mut saved)?;
+        Ok(saved)
     };
-    let saved = open().map_err(|error| refused(&file.file, error))?;
+    let mut saved = prepared()?;
+    if file.apply_log {
+        apply_pending_log(&file.file).map_err(failed)?;
+        saved = prepared()?;
+    }
     warn(&saved);
     Ok(saved)
 }
@@ -52,18 +66,25 @@ fn warn(saved: &SavedState) {
     let missing = [saved.memory().missing_bytes(), saved.container().missing_bytes()];
     for (path, bytes) in saved.files().iter().zip(missing).filter(|(_, bytes)| *bytes > 0) {
         tell!(
-            "viridian: {} is {bytes} bytes shorter than it says: it was cut short, or was never written in full; no value is missing",
-            path.display()
+            "viridian: {} is {} shorter than it says: it was cut short, or was never written in full; no value is missing",
+            harmless_path(path),
+            count(bytes, "byte")
         );
     }
     let census = saved.memory().census();
-    if let (Some(first), Some(path)) = (census.first_missing, saved.files().first()) {
+    if let (Some(first), [path, others @ ..]) = (census.first_missing, saved.files()) {
+        let (blocks, path) = (count(census.missing, "block"), harmless_path(path));
+        let which = if census.missing == 1 { "it is" } else { "the first of them is" };
+        let or = if others.is_empty() { "" } else { ", or of another save than its other half" };
         tell!(
-            "viridian: {} lacks {} blocks of 1 MiB of the memory that the machine had, the first of them block {first}: it is incomplete, or of another save than its other half",
-            path.display(),
-            census.missing
+            "viridian: {path} lacks {blocks} of 1 MiB of the memory that the machine had; {which} block {first}: the file is incomplete{or}"
         );
     }
+}
+
+/// A number of things.
+fn count(number: u64, thing: &str) -> String {
+    format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
 }
 
 /// What is wrong with the file at `path`.
@@ -71,21 +92,24 @@ fn refused(path: &Path, source: Error) -> Refusal {
     Refusal::SavedState { path: path.into(), source }
 }
 
-/// Opens the file and looks at it as the options say.
-fn open_view(file: &FileOptions, view: &ViewOptions) -> Result<SavedState, Refusal> {
-    let mut saved = open(file)?;
+/// Opens the file and looks at it as the options say; `prepare` sees it so.
+fn open_view(
+    file: &FileOptions,
+    view: &ViewOptions,
+    prepare: &mut dyn FnMut(&SavedState) -> Result<(), Refusal>,
+) -> Result<SavedState, Refusal> {
     let mode = view.paging.map(|name| match name {
         PagingName::None => PagingMode::NonPaged,
         PagingName::Bits32 => PagingMode::Bits32,
         PagingName::Pae => PagingMode::Pae,
         PagingName::Long => PagingMode::Long,
     });
-    let mut set = || {
-        saved.force_active_vtl(view.vp, view.vtl)?;
-        saved.force_paging_mode(view.vp, mode)
-    };
-    set().map_err(|error| refused(&file.file, error))?;
-    Ok(saved)
+    let failed = |error| refused(&file.file, error);
+    open(file, &mut |saved| {
+        saved.force_active_vtl(view.vp, view.vtl).map_err(failed)?;
+        saved.force_paging_mode(view.vp, mode).map_err(failed)?;
+        prepare(saved)
+    })
 }
 
 /// Prints an answer. A reader that has read enough is no failure.

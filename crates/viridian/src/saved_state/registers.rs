@@ -12,16 +12,18 @@ use crate::refusal::Refusal;
 use crate::status::Status;
 
 pub(super) fn run(file: &FileOptions, vp: Option<u32>, vtl: Option<u8>) -> Result<Status, Refusal> {
-    let mut saved = open(file)?;
-    let vps: Vec<u32> = match vp {
-        Some(vp) => vec![vp],
-        None => saved.partition().vp_indices().collect(),
-    };
     let failed = |error| refused(&file.file, error);
+    let mut vps: Vec<u32> = Vec::new();
+    let saved = open(file, &mut |saved| {
+        vps = match vp {
+            Some(vp) => vec![vp],
+            None => saved.partition().vp_indices().collect(),
+        };
+        vps.iter().try_for_each(|&vp| saved.force_active_vtl(vp, vtl)).map_err(failed)
+    })?;
     let mut text = String::new();
     let mut answers = Vec::new();
     for vp in vps {
-        saved.force_active_vtl(vp, vtl).map_err(failed)?;
         let registers = registers(&saved, vp).map_err(failed)?;
         let msrs = saved.active_vtl(vp).and_then(|vtl| saved.partition().msrs(vp, vtl)).map_err(failed)?;
         let vtl = saved.active_vtl(vp).map_err(failed)?;

@@ -12,7 +12,7 @@ use crate::refusal::Refusal;
 use crate::status::Status;
 
 pub(super) fn run(file: &FileOptions, addresses: &[u64], view: &ViewOptions) -> Result<Status, Refusal> {
-    let saved = open_view(file, view)?;
+    let saved = open_view(file, view, &mut |_| Ok(()))?;
     let mut text = String::new();
     let mut answers = Vec::new();
     let mut missing = 0;

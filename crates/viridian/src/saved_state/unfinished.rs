@@ -3,14 +3,14 @@
 
 use std::fs::{self, File, Permissions};
 use std::io;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rustix::fs::{Access, Gid, Uid, access, fchown};
 use rustix::io::Errno;
 use signal_hook::consts::{
-    SIGALRM, SIGHUP, SIGINT, SIGIO, SIGPROF, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGVTALRM, SIGXCPU, SIGXFSZ,
+    SIGALRM, SIGHUP, SIGINT, SIGIO, SIGPROF, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGVTALRM, SIGXCPU,
 };
 use signal_hook::iterator::Signals;
 use tempfile::NamedTempFile;
@@ -18,10 +18,9 @@ use tempfile::NamedTempFile;
 /// What is to be removed if a signal ends the process.
 static UNFINISHED: Mutex<Option<PathBuf>> = Mutex::new(None);
 
-/// Signals that end a process. SIGXFSZ does not end this one: the write that caused it fails.
-const DEADLY: [i32; 12] = [
-    SIGHUP, SIGINT, SIGQUIT, SIGUSR1, SIGUSR2, SIGALRM, SIGTERM, SIGXCPU, SIGXFSZ, SIGVTALRM, SIGPROF, SIGIO,
-];
+/// Signals that end a process. SIGXFSZ, which would, is kept from it for every subcommand.
+const DEADLY: [i32; 11] =
+    [SIGHUP, SIGINT, SIGQUIT, SIGUSR1, SIGUSR2, SIGALRM, SIGTERM, SIGXCPU, SIGVTALRM, SIGPROF, SIGIO];
 /// Links that are followed, as the system does.
 const MOST_LINKS: usize = 40;
 
@@ -48,12 +47,15 @@ impl Unfinished {
         // What is there is nobody's to see before it is; a new file has what the user's umask lets through.
         let mode = if existing.is_some() { 0o600 } else { 0o666 };
         let mut builder = tempfile::Builder::new();
-        builder.prefix(".viridian-").suffix(".part").permissions(Permissions::from_mode(mode));
+        builder.prefix(".viridian-").suffix(".part");
+        // Opened here, since errors of tempfile's own opening tell the temporary name, which means nothing to anybody.
+        let mut how = File::options();
+        how.read(true).write(true).create_new(true).mode(mode);
         if existing.is_some() {
             access(&path, Access::WRITE_OK)?;
         }
         let mut unfinished = lock();
-        let file = builder.tempfile_in(folder)?;
+        let file = builder.make_in(folder, |path| how.open(path))?;
         *unfinished = Some(file.path().into());
         drop(unfinished);
         let permissions = match existing {
@@ -108,7 +110,7 @@ fn remove_on_signals() -> io::Result<()> {
 }
 
 fn watch(mut signals: Signals) {
-    for signal in signals.forever().filter(|&signal| signal != SIGXFSZ) {
+    for signal in signals.forever() {
         // Held to the end: nothing new begins.
         let unfinished = lock();
         if let Some(path) = &*unfinished {

@@ -7,11 +7,12 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use zerocopy::IntoBytes;
+use zerocopy::little_endian::U32;
 
 use super::layout::{Checked, FileHeader, LOG_SIGNATURE, LogEntry, LogHeader};
-use crate::container::read;
+use crate::container::{flat_layout, read};
 use crate::error::{Error, Problem, Result};
-use crate::source::{FileSource, Source};
+use crate::source::{FileSource, Source, open_regular};
 
 /// Longest log. Real ones have a few dozen pages.
 const MOST_LOG: u64 = 256 << 20;
@@ -149,11 +150,12 @@ impl Source for View<'_> {
 /// pending.
 ///
 /// # Errors
-/// [`Error::Open`] if the file cannot be opened for writing or somebody else has it locked; as
+/// [`Error::Open`] if the file is no regular one, cannot be opened for writing, or somebody else has it locked; [`Error::Unsupported`] for
+/// .bin and .vsv files; as
 /// [`Container::open`](crate::Container::open) for damaged files, which are left as they are; [`Error::Write`].
 pub fn apply_pending_log(path: &Path) -> Result<usize> {
     let open = |source| Error::Open { path: path.into(), source };
-    let file = File::options().read(true).write(true).open(path).map_err(open)?;
+    let file = open_regular(path, File::options().read(true).write(true))?;
     file.try_lock().map_err(|error| {
         open(match error {
             TryLockError::Error(error) => error,
@@ -161,6 +163,9 @@ pub fn apply_pending_log(path: &Path) -> Result<usize> {
         })
     })?;
     let source = FileSource::new(file.try_clone().map_err(open)?).map_err(open)?;
+    if read::structure::<U32>(&source, 0, "signature")?.get() == flat_layout::SIGNATURE {
+        return Err(Error::Unsupported(".bin and .vsv files have no replay log that could be applied"));
+    }
     let header = super::header(&source)?;
     let log = PendingLog::read(&source, &header)?;
     if log.entries.is_empty() {
