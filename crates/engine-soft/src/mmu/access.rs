@@ -340,7 +340,7 @@ impl Cpu {
     }
 
     /// Replaces `expected` by `new` in 1, 2, 4 or 8 bytes as one locked access and gives the value that was there.
-    /// On a device, and across pages, it is a read and then a write: across pages of memory, for a processor that is [alone](Cpu::alone).
+    /// On a device, and across pages, it is a read and then a write: across pages of memory, for a processor that is alone.
     ///
     /// # Errors
     /// #PF or an exit; nothing was written then.
