@@ -112,6 +112,16 @@ fn a_cap_takes_its_share_of_the_guests_time() {
     }
 }
 
+/// A point that no run reaches is no hindrance to one.
+#[test]
+fn points_at_the_end_of_all_numbers() {
+    for option in ["--state-hash", "--rebuild-every"] {
+        let last = u64::MAX.to_string();
+        let ended = run(&["run", "--memory", "16M", "--timeout", "200", "--time", "virtual", option, &last]);
+        assert_eq!(ended.status, Some(0), "{option}: {ended:?}");
+    }
+}
+
 #[test]
 fn what_needs_virtual_time_says_so() {
     for (option, value) in [("--state-hash", "1M"), ("--cpu-cap", "50"), ("--rebuild-every", "5")] {
