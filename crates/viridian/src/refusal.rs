@@ -83,6 +83,11 @@ pub(crate) enum Refusal {
     NoAddresses(u64, u64),
     #[error("{} is the saved state itself; it would be overwritten", harmless_path(.0))]
     OntoItself(PathBuf),
+    #[error(
+        "{option} would write to {}, which {other} names already; give it a file of its own",
+        harmless_path(path)
+    )]
+    SameFile { option: &'static str, other: &'static str, path: PathBuf },
 }
 
 /// What is wrong with a file, and which file it is, said once.

@@ -9,6 +9,7 @@ mod ending;
 mod expect;
 mod guest;
 mod in_turn;
+mod own_files;
 mod profile;
 mod rebooting;
 mod report;
@@ -64,6 +65,7 @@ pub(crate) fn run(options: RunOptions) -> Result<Status, Refusal> {
     let options = Arc::new(options);
     let verdict = &options.verdict;
     let share = share(&options)?;
+    own_files::check(&options)?;
     let core = verdict.core.as_deref().map(CoreFile::new).transpose()?;
     let guest = Guest::from_options(&options)?;
     let layout = MemoryLayout::new(options.memory)?;

@@ -78,6 +78,35 @@ fn files_that_are_no_guests() {
     refused(&["run", "--kernel", &guest], &[&guest, "not a Linux kernel"]);
 }
 
+#[test]
+fn files_that_are_something_else_already() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let name = |name: &str| folder.path().join(name).to_str().expect("a plain path").to_owned();
+    let (guest, link, new) = (name("guest"), name("link"), name("new"));
+    std::fs::write(&guest, Guest::new().exit(0)).expect("room for it");
+    std::os::unix::fs::symlink(&guest, &link).expect("a link");
+    for option in ["--trace", "--profile", "--core"] {
+        refused(&["run", "--multiboot", &guest, option, &guest], &[option, "--multiboot names", &guest]);
+        refused(&["run", "--kernel", &guest, option, &guest], &[option, "--kernel names"]);
+    }
+    refused(&["run", "--multiboot", &guest, "--trace", &link], &["--trace", "--multiboot names", &link]);
+    refused(
+        &["run", "--kernel", &new, "--initrd", &guest, "--profile", &link],
+        &["--profile", "--initrd names"],
+    );
+    refused(
+        &["run", "--multiboot", &new, "--module", &guest, "--core", &guest],
+        &["--core", "--module names"],
+    );
+    refused(&["run", "--trace", &new, "--core", &new], &["--core", "--trace names", &new]);
+    refused(&["run", "--trace", &new, "--profile", &name("./new")], &["--profile", "--trace names"]);
+    assert_eq!(std::fs::read(&guest).expect("it is there"), Guest::new().exit(0), "it is untouched");
+    assert!(!std::path::Path::new(&new).exists(), "nothing was begun");
+    // A device takes what everyone writes.
+    let ended = run(&["run", "--multiboot", &guest, "--trace", "/dev/null", "--profile", "/dev/null"]);
+    assert_eq!(ended.status, Some(0), "{ended:?}");
+}
+
 /// The head of a 64-bit bzImage, as far as a loader reads it before it looks for the rest.
 fn bzimage_head() -> Vec<u8> {
     let mut file = vec![0; 0x400];
