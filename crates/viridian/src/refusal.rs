@@ -67,6 +67,8 @@ pub(crate) enum Refusal {
     NeedsVirtualTime(&'static str),
     #[error("cannot read standard input: {0}")]
     StandardInput(std::io::Error),
+    #[error("what the guest's console printed could not all be written to standard output: {0}")]
+    StandardOutput(std::io::Error),
     #[error("the host gives no thread for a virtual processor: {0}")]
     Thread(std::io::Error),
     #[error("the host lets nobody wait for SIGUSR1: {0}")]

@@ -136,6 +136,7 @@ pub(crate) fn run(options: RunOptions) -> Result<Status, Refusal> {
             profile.begin_again();
         }
     };
+    let lost = console.output_failure();
     // The terminal is the user's again before anything is said.
     drop(console);
     if options.time.state_hash.is_some() {
@@ -156,7 +157,7 @@ pub(crate) fn run(options: RunOptions) -> Result<Status, Refusal> {
         core.write(&Arc::clone(computer.space()), &plan.layout.mapped(), &mut computer.vps)?;
         report::core(core.path());
     }
-    Ok(status)
+    lost.map_or(Ok(status), |source| Err(Refusal::StandardOutput(source)))
 }
 
 /// What the console does when there is input: it wakes the machine, or leaves that to the thread that runs the VPs in turn.

@@ -2,9 +2,10 @@
 //! What the command refuses: one sentence that names what is wrong, status 70, and no backtrace.
 
 use std::path::PathBuf;
+use std::process::Stdio;
 
 use crate::guest::Guest;
-use crate::viridian::{file_with, run};
+use crate::viridian::{command, file_with, run};
 
 /// Runs the command, which must refuse with a sentence that has these parts.
 #[track_caller]
@@ -105,6 +106,24 @@ fn files_that_are_something_else_already() {
     // A device takes what everyone writes.
     let ended = run(&["run", "--multiboot", &guest, "--trace", "/dev/null", "--profile", "/dev/null"]);
     assert_eq!(ended.status, Some(0), "{ended:?}");
+}
+
+#[test]
+fn standard_output_without_room() {
+    let file = file_with(&Guest::new().print("lost").exit(0));
+    let output = |path| std::fs::File::options().write(true).open(path).expect("a device");
+    let ended = |path, more: &[&str]| {
+        let mut command = command(&[&["run"], more, &["--multiboot"]].concat());
+        let child = command.arg(file.path()).stdin(Stdio::null()).stdout(output(path)).stderr(Stdio::piped());
+        let ended = child.output().expect("the command runs");
+        (ended.status.code(), String::from_utf8_lossy(&ended.stderr).into_owned())
+    };
+    for more in [&[][..], &["--time", "virtual"], &["--expect", "lost"]] {
+        let (status, errors) = ended("/dev/full", more);
+        assert_eq!(status, Some(70), "{errors}");
+        assert!(errors.contains("standard output: No space left"), "{errors}");
+        assert_eq!(ended("/dev/null", more), (Some(0), String::new()));
+    }
 }
 
 /// The head of a 64-bit bzImage, as far as a loader reads it before it looks for the rest.
