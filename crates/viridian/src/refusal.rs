@@ -65,6 +65,10 @@ pub(crate) enum Refusal {
     Share(#[from] crate::run::share::BadShare),
     #[error("{0} needs --time virtual: with the host's clock no run can be held to it")]
     NeedsVirtualTime(&'static str),
+    #[error(
+        "--cpu-reserve, --cpu-cap and --cpu-weight need --time virtual: with the host's clock no run can be held to them"
+    )]
+    ShareNeedsVirtualTime,
     #[error("cannot read standard input: {0}")]
     StandardInput(std::io::Error),
     #[error("what the guest's console printed could not all be written to standard output: {0}")]

@@ -248,7 +248,10 @@ fn share(options: &RunOptions) -> Result<Share, Refusal> {
     let share = Share::new(time.cpu_reserve, time.cpu_cap, time.cpu_weight, options.cpus)?;
     if time.time == TimeKind::Real {
         if share != Share::default() {
-            return Err(Refusal::NeedsVirtualTime("--cpu-reserve, --cpu-cap and --cpu-weight"));
+            return Err(Refusal::ShareNeedsVirtualTime);
+        }
+        if time.seed.is_some() {
+            return Err(Refusal::NeedsVirtualTime("--seed"));
         }
         if time.state_hash.is_some_and(|every| every != 0) {
             return Err(Refusal::NeedsVirtualTime("--state-hash N"));
@@ -276,7 +279,7 @@ fn make_engine(options: &RunOptions) -> Result<(Arc<dyn Engine>, u32), Refusal> 
             let engine = SoftEngine::new(model);
             let engine: Arc<dyn Engine> = Arc::new(match options.time.time {
                 TimeKind::Real => engine,
-                TimeKind::Virtual => engine.with_virtual_time(options.time.seed),
+                TimeKind::Virtual => engine.with_virtual_time(options.time.seed.unwrap_or(0)),
             });
             // CPUID 0x80000008 EAX 7:0 is the width of physical addresses.
             let bits = engine.cpuid(0x8000_0008, 0).eax & 0xFF;

@@ -143,12 +143,15 @@ fn points_at_the_end_of_all_numbers() {
 
 #[test]
 fn what_needs_virtual_time_says_so() {
-    for (option, value) in [("--state-hash", "1M"), ("--cpu-cap", "50"), ("--rebuild-every", "5")] {
+    let options = [("--state-hash", "1M"), ("--cpu-cap", "50"), ("--rebuild-every", "5"), ("--seed", "0")];
+    for (option, value) in options {
         let ended = run(&["run", option, value]);
         assert_eq!(ended.status, Some(70), "{ended:?}");
         assert!(ended.sentence().contains(option), "{ended:?}");
         assert!(ended.sentence().contains("--time virtual"), "{ended:?}");
     }
+    let ended = run(&["run", "--cpu-weight", "50"]);
+    assert!(ended.sentence().contains("--cpu-cap and --cpu-weight need --time virtual"), "{ended:?}");
     let ended = run(&["run", "--time", "virtual", "--cpu-reserve", "60", "--cpu-cap", "50"]);
     assert_eq!((ended.status, ended.sentence()), (Some(70), "a reserve cannot be above the cap"));
 }
