@@ -45,7 +45,7 @@ pub enum ConsoleEvent {
     Quit,
     /// The user pressed the escape key and p.
     Report,
-    /// Nobody reads the output any more: it is lost from now on.
+    /// Nobody reads the output any more, or it cannot be written ([`Console::output_failure`]): it is lost from now on.
     OutputClosed,
 }
 
@@ -166,6 +166,11 @@ impl Console {
     /// depend on that reader.
     pub fn abandon_output(&self) {
         self.output.abandon();
+    }
+
+    /// Why output was lost, if it was: the first error. That its reader went away is none.
+    pub fn output_failure(&self) -> Option<std::io::Error> {
+        self.output.failure().map(Into::into)
     }
 
     /// Begins to read input, and to tell `notify` of events. Only the first call counts.

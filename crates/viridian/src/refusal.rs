@@ -65,8 +65,14 @@ pub(crate) enum Refusal {
     Share(#[from] crate::run::share::BadShare),
     #[error("{0} needs --time virtual: with the host's clock no run can be held to it")]
     NeedsVirtualTime(&'static str),
+    #[error(
+        "--cpu-reserve, --cpu-cap and --cpu-weight need --time virtual: with the host's clock no run can be held to them"
+    )]
+    ShareNeedsVirtualTime,
     #[error("cannot read standard input: {0}")]
     StandardInput(std::io::Error),
+    #[error("what the guest's console printed could not all be written to standard output: {0}")]
+    StandardOutput(std::io::Error),
     #[error("the host gives no thread for a virtual processor: {0}")]
     Thread(std::io::Error),
     #[error("the host lets nobody wait for SIGUSR1: {0}")]
@@ -83,6 +89,11 @@ pub(crate) enum Refusal {
     NoAddresses(u64, u64),
     #[error("{} is the saved state itself; it would be overwritten", harmless_path(.0))]
     OntoItself(PathBuf),
+    #[error(
+        "{option} would write to {}, which {other} names already; give it a file of its own",
+        harmless_path(path)
+    )]
+    SameFile { option: &'static str, other: &'static str, path: PathBuf },
 }
 
 /// What is wrong with a file, and which file it is, said once.

@@ -2,8 +2,8 @@
 //! What the guest sends, on its way to a file descriptor.
 
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -15,7 +15,8 @@ use crate::SerialOutput;
 #[derive(Clone)]
 pub(super) struct Output {
     file: Arc<OwnedFd>,
-    closed: Arc<AtomicBool>,
+    /// The first error.
+    closed: Arc<OnceLock<Errno>>,
     /// Nobody waits for the reader any more.
     abandoned: Arc<AtomicBool>,
     listener: Listener,
@@ -34,6 +35,11 @@ impl Output {
     /// Drops what the reader does not take at once, from now on.
     pub(super) fn abandon(&self) {
         self.abandoned.store(true, Ordering::Relaxed);
+    }
+
+    /// Why bytes were lost, unless their reader only went away.
+    pub(super) fn failure(&self) -> Option<Errno> {
+        self.closed.get().copied().filter(|&errno| errno != Errno::PIPE)
     }
 
     fn write_all(&self, mut bytes: &[u8]) -> Result<(), Errno> {
@@ -59,8 +65,12 @@ impl Output {
 
 impl SerialOutput for Output {
     fn write(&mut self, bytes: &[u8]) {
-        if !self.closed.load(Ordering::Relaxed) && self.write_all(bytes).is_err() {
-            self.closed.store(true, Ordering::Relaxed);
+        if self.closed.get().is_some() {
+            return;
+        }
+        if let Err(errno) = self.write_all(bytes)
+            && self.closed.set(errno).is_ok()
+        {
             self.listener.notify(ConsoleEvent::OutputClosed);
         }
     }

@@ -120,6 +120,20 @@ fn output_is_written_and_its_loss_is_reported_once() {
 }
 
 #[test]
+fn output_that_has_no_room_is_a_failure_and_a_reader_who_left_is_none() {
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let console = Console::on(null(), full.into(), &[]).unwrap();
+    assert!(console.output_failure().is_none());
+    console.output().write(b"lost");
+    assert_eq!(console.output_failure().map(|error| error.kind()), Some(std::io::ErrorKind::StorageFull));
+    let (reader, writer) = pipe();
+    drop(reader);
+    let console = Console::on(null(), writer, &[]).unwrap();
+    console.output().write(b"lost");
+    assert!(console.output_failure().is_none());
+}
+
+#[test]
 fn the_escape_key_leaves_only_with_x() {
     let filter = |typed: &[&[u8]]| {
         let (mut filter, mut passed) = (EscapeFilter::default(), Vec::new());

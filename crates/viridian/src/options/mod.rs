@@ -249,6 +249,8 @@ mod tests {
             (&["run", "--time", "imaginary"], "imaginary"),
             (&["run", "--cpu-cap", "150"], "'150'"),
             (&["run", "--profile", "debian"], "run debian --profile"),
+            (&["run", "--profile="], "a file needs a name"),
+            (&["run", "--timeout", "1d"], "write ms, s, m or h"),
             (&["run", "--phase", "a=x"], "--profile"),
             (&["run", "--profile", "--phase", "a"], "NAME=TEXT"),
             (&["walk"], "walk"),

@@ -46,6 +46,7 @@ fn phase(option: &str) -> Result<Phase, String> {
 /// What follows `--profile` is its file; a guest's name there is a mistake.
 fn profile_file(file: &str) -> Result<PathBuf, String> {
     match file {
+        "" => Err("a file needs a name; without '=', the profile is printed".to_owned()),
         "debian" => Err("it would be the file; write 'run debian --profile'".to_owned()),
         file => Ok(file.into()),
     }
@@ -61,6 +62,10 @@ mod tests {
         for bad in ["work", "=text", "work=", ""] {
             assert!(phase(bad).is_err(), "{bad}");
         }
-        assert!(profile_file("debian").is_err() && profile_file("debian.json").is_ok());
+        assert!(
+            profile_file("debian").is_err()
+                && profile_file("").is_err()
+                && profile_file("debian.json").is_ok()
+        );
     }
 }

@@ -12,9 +12,9 @@ pub(crate) struct TimeOptions {
     #[arg(long, value_enum, default_value_t = TimeKind::Real)]
     pub(crate) time: TimeKind,
 
-    /// What RDRAND and RDSEED give under --time virtual follows from this number.
-    #[arg(long, value_name = "NUMBER", default_value_t = 0)]
-    pub(crate) seed: u64,
+    /// What RDRAND and RDSEED give under --time virtual follows from this number, 0 if there is none.
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) seed: Option<u64>,
 
     /// Print a hash of memory, processors and devices at the end, and under --time virtual also every N instructions (like 100M).
     #[arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "0", value_parser = count)]

@@ -13,7 +13,7 @@ pub(crate) struct VerdictOptions {
     #[arg(long, value_name = "TEXT", value_parser = expected_text, allow_hyphen_values = true)]
     pub(crate) expect: Option<String>,
 
-    /// End the run with status 67 after this time: seconds, or a number with s, m or h.
+    /// End the run with status 67 after this time: seconds, or a number with ms, s, m or h.
     #[arg(long, value_name = "TIME", value_parser = duration, allow_hyphen_values = true)]
     pub(crate) timeout: Option<Duration>,
 
@@ -42,7 +42,7 @@ fn duration(text: &str) -> Result<Duration, String> {
         "" | "s" => 1.0,
         "m" | "min" => 60.0,
         "h" => 3600.0,
-        other => return Err(format!("'{other}' is no unit; write s, m or h")),
+        other => return Err(format!("'{other}' is no unit; write ms, s, m or h")),
     };
     let plain = digits.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
     let number = digits.parse::<f64>().ok().filter(|_| plain).ok_or("write a number of seconds, like 90")?;
@@ -58,6 +58,7 @@ mod tests {
 
     #[test]
     fn durations() {
+        assert_eq!(duration("1d"), Err("'d' is no unit; write ms, s, m or h".to_owned()));
         assert_eq!(duration("90"), Ok(Duration::from_secs(90)));
         assert_eq!(duration("1.5"), Ok(Duration::from_millis(1500)));
         assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));

@@ -162,7 +162,8 @@ impl InTurn {
     /// A VP has its turn, or a part of it, until `wake_up` at the latest.
     fn take(&mut self, turn: Turn, now: u64, wake_up: Option<u64>) {
         let points = [&self.hash, &self.rebuild].into_iter().flatten();
-        let point = points.map(|points| now + points.next.saturating_sub(self.instructions).max(1));
+        let point =
+            points.map(|points| now.saturating_add(points.next.saturating_sub(self.instructions).max(1)));
         let until = point.chain(wake_up).fold(now.saturating_add(turn.ticks), u64::min);
         let Computer { vps, around, .. } = &mut self.computer;
         let vp = &mut vps[turn.candidate];

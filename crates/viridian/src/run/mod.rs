@@ -9,6 +9,7 @@ mod ending;
 mod expect;
 mod guest;
 mod in_turn;
+mod own_files;
 mod profile;
 mod rebooting;
 mod report;
@@ -64,6 +65,7 @@ pub(crate) fn run(options: RunOptions) -> Result<Status, Refusal> {
     let options = Arc::new(options);
     let verdict = &options.verdict;
     let share = share(&options)?;
+    own_files::check(&options)?;
     let core = verdict.core.as_deref().map(CoreFile::new).transpose()?;
     let guest = Guest::from_options(&options)?;
     let layout = MemoryLayout::new(options.memory)?;
@@ -134,6 +136,7 @@ pub(crate) fn run(options: RunOptions) -> Result<Status, Refusal> {
             profile.begin_again();
         }
     };
+    let lost = console.output_failure();
     // The terminal is the user's again before anything is said.
     drop(console);
     if options.time.state_hash.is_some() {
@@ -154,7 +157,7 @@ pub(crate) fn run(options: RunOptions) -> Result<Status, Refusal> {
         core.write(&Arc::clone(computer.space()), &plan.layout.mapped(), &mut computer.vps)?;
         report::core(core.path());
     }
-    Ok(status)
+    lost.map_or(Ok(status), |source| Err(Refusal::StandardOutput(source)))
 }
 
 /// What the console does when there is input: it wakes the machine, or leaves that to the thread that runs the VPs in turn.
@@ -245,7 +248,10 @@ fn share(options: &RunOptions) -> Result<Share, Refusal> {
     let share = Share::new(time.cpu_reserve, time.cpu_cap, time.cpu_weight, options.cpus)?;
     if time.time == TimeKind::Real {
         if share != Share::default() {
-            return Err(Refusal::NeedsVirtualTime("--cpu-reserve, --cpu-cap and --cpu-weight"));
+            return Err(Refusal::ShareNeedsVirtualTime);
+        }
+        if time.seed.is_some() {
+            return Err(Refusal::NeedsVirtualTime("--seed"));
         }
         if time.state_hash.is_some_and(|every| every != 0) {
             return Err(Refusal::NeedsVirtualTime("--state-hash N"));
@@ -273,7 +279,7 @@ fn make_engine(options: &RunOptions) -> Result<(Arc<dyn Engine>, u32), Refusal> 
             let engine = SoftEngine::new(model);
             let engine: Arc<dyn Engine> = Arc::new(match options.time.time {
                 TimeKind::Real => engine,
-                TimeKind::Virtual => engine.with_virtual_time(options.time.seed),
+                TimeKind::Virtual => engine.with_virtual_time(options.time.seed.unwrap_or(0)),
             });
             // CPUID 0x80000008 EAX 7:0 is the width of physical addresses.
             let bits = engine.cpuid(0x8000_0008, 0).eax & 0xFF;

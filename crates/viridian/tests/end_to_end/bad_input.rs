@@ -2,9 +2,10 @@
 //! What the command refuses: one sentence that names what is wrong, status 70, and no backtrace.
 
 use std::path::PathBuf;
+use std::process::Stdio;
 
 use crate::guest::Guest;
-use crate::viridian::{file_with, run};
+use crate::viridian::{command, file_with, run};
 
 /// Runs the command, which must refuse with a sentence that has these parts.
 #[track_caller]
@@ -76,6 +77,53 @@ fn files_that_are_no_guests() {
     refused(&["run", "--multiboot", &text], &[&text, "not a multiboot program"]);
     let (_guest, guest) = file(&Guest::new().exit(0));
     refused(&["run", "--kernel", &guest], &[&guest, "not a Linux kernel"]);
+}
+
+#[test]
+fn files_that_are_something_else_already() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let name = |name: &str| folder.path().join(name).to_str().expect("a plain path").to_owned();
+    let (guest, link, new) = (name("guest"), name("link"), name("new"));
+    std::fs::write(&guest, Guest::new().exit(0)).expect("room for it");
+    std::os::unix::fs::symlink(&guest, &link).expect("a link");
+    for option in ["--trace", "--profile", "--core"] {
+        refused(&["run", "--multiboot", &guest, option, &guest], &[option, "--multiboot names", &guest]);
+        refused(&["run", "--kernel", &guest, option, &guest], &[option, "--kernel names"]);
+    }
+    refused(&["run", "--multiboot", &guest, "--trace", &link], &["--trace", "--multiboot names", &link]);
+    refused(
+        &["run", "--kernel", &new, "--initrd", &guest, "--profile", &link],
+        &["--profile", "--initrd names"],
+    );
+    refused(
+        &["run", "--multiboot", &new, "--module", &guest, "--core", &guest],
+        &["--core", "--module names"],
+    );
+    refused(&["run", "--trace", &new, "--core", &new], &["--core", "--trace names", &new]);
+    refused(&["run", "--trace", &new, "--profile", &name("./new")], &["--profile", "--trace names"]);
+    assert_eq!(std::fs::read(&guest).expect("it is there"), Guest::new().exit(0), "it is untouched");
+    assert!(!std::path::Path::new(&new).exists(), "nothing was begun");
+    // A device takes what everyone writes.
+    let ended = run(&["run", "--multiboot", &guest, "--trace", "/dev/null", "--profile", "/dev/null"]);
+    assert_eq!(ended.status, Some(0), "{ended:?}");
+}
+
+#[test]
+fn standard_output_without_room() {
+    let file = file_with(&Guest::new().print("lost").exit(0));
+    let output = |path| std::fs::File::options().write(true).open(path).expect("a device");
+    let ended = |path, more: &[&str]| {
+        let mut command = command(&[&["run"], more, &["--multiboot"]].concat());
+        let child = command.arg(file.path()).stdin(Stdio::null()).stdout(output(path)).stderr(Stdio::piped());
+        let ended = child.output().expect("the command runs");
+        (ended.status.code(), String::from_utf8_lossy(&ended.stderr).into_owned())
+    };
+    for more in [&[][..], &["--time", "virtual"], &["--expect", "lost"]] {
+        let (status, errors) = ended("/dev/full", more);
+        assert_eq!(status, Some(70), "{errors}");
+        assert!(errors.contains("standard output: No space left"), "{errors}");
+        assert_eq!(ended("/dev/null", more), (Some(0), String::new()));
+    }
 }
 
 /// The head of a 64-bit bzImage, as far as a loader reads it before it looks for the rest.

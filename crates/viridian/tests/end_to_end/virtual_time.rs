@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! `--time virtual`: runs that repeat exactly, whatever the host is busy with, and whatever is done to the computer on the way.
 
+use std::io::{BufRead, BufReader, Read, Write};
+use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::debian::run_debian;
 use crate::guest::Guest;
-use crate::viridian::{Ended, command, file_with, finish, finish_with_text, run};
+use crate::viridian::{Ended, command, file_with, finish, finish_with_text, run, wait_for_status};
 
 /// The states that a run printed, each with its number of instructions.
 fn states(ended: &Ended) -> Vec<&str> {
@@ -98,6 +100,23 @@ fn input_is_there_before_the_guest_starts() {
     assert_ne!(states(&first), states(&run("do go on, q")));
 }
 
+/// Who waits is told why. The input's end comes here only after that.
+#[test]
+fn input_that_does_not_end_is_told_of() {
+    let file = file_with(&Guest::new().print("> ").wait_for_key(b'q').exit(7));
+    let mut command = command(&["run", "--time", "virtual", "--multiboot"]);
+    let command = command.arg(file.path()).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("the command starts");
+    let mut errors = BufReader::new(child.stderr.take().expect("piped"));
+    let mut line = String::new();
+    errors.read_line(&mut line).expect("text");
+    assert!(line.contains("the end of standard input") && line.contains("</dev/null"), "{line}");
+    child.stdin.take().expect("piped").write_all(b"q").expect("it is read");
+    let mut rest = String::new();
+    errors.read_to_string(&mut rest).expect("text");
+    assert_eq!((wait_for_status(&mut child), rest.as_str()), (Some(Some(7)), ""));
+}
+
 /// B14.004: a cap of 50 % leaves a busy VP half of the time, to within one percent.
 #[test]
 fn a_cap_takes_its_share_of_the_guests_time() {
@@ -112,14 +131,27 @@ fn a_cap_takes_its_share_of_the_guests_time() {
     }
 }
 
+/// A point that no run reaches is no hindrance to one.
+#[test]
+fn points_at_the_end_of_all_numbers() {
+    for option in ["--state-hash", "--rebuild-every"] {
+        let last = u64::MAX.to_string();
+        let ended = run(&["run", "--memory", "16M", "--timeout", "200", "--time", "virtual", option, &last]);
+        assert_eq!(ended.status, Some(0), "{option}: {ended:?}");
+    }
+}
+
 #[test]
 fn what_needs_virtual_time_says_so() {
-    for (option, value) in [("--state-hash", "1M"), ("--cpu-cap", "50"), ("--rebuild-every", "5")] {
+    let options = [("--state-hash", "1M"), ("--cpu-cap", "50"), ("--rebuild-every", "5"), ("--seed", "0")];
+    for (option, value) in options {
         let ended = run(&["run", option, value]);
         assert_eq!(ended.status, Some(70), "{ended:?}");
         assert!(ended.sentence().contains(option), "{ended:?}");
         assert!(ended.sentence().contains("--time virtual"), "{ended:?}");
     }
+    let ended = run(&["run", "--cpu-weight", "50"]);
+    assert!(ended.sentence().contains("--cpu-cap and --cpu-weight need --time virtual"), "{ended:?}");
     let ended = run(&["run", "--time", "virtual", "--cpu-reserve", "60", "--cpu-cap", "50"]);
     assert_eq!((ended.status, ended.sentence()), (Some(70), "a reserve cannot be above the cap"));
 }

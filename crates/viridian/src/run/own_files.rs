@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What a run writes goes to files of their own: none that it reads, and none twice.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use crate::options::RunOptions;
+use crate::refusal::Refusal;
+
+/// Which file a path names.
+#[derive(PartialEq, Eq)]
+enum Identity {
+    /// One that is there: its device and number.
+    There(u64, u64),
+    /// One that could be made.
+    New(PathBuf),
+}
+
+/// Which file it is, unless it is a device, a pipe or the like, which takes what everyone writes.
+fn identity(path: &Path) -> Option<Identity> {
+    if let Ok(found) = fs::metadata(path) {
+        return found.is_file().then(|| Identity::There(found.dev(), found.ino()));
+    }
+    let folder = match path.parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        _ => Path::new("."),
+    };
+    let known = path.file_name().and_then(|name| Some(fs::canonicalize(folder).ok()?.join(name)));
+    Some(Identity::New(known.unwrap_or_else(|| path.to_owned())))
+}
+
+/// Refuses a file that would be written and is something else already.
+pub(crate) fn check(options: &RunOptions) -> Result<(), Refusal> {
+    let named = |option, path: Option<&PathBuf>| path.map(|path| (option, path.clone()));
+    let written = [
+        named("--trace", options.profile.trace.as_ref()),
+        named("--profile", options.profile.profile.as_ref().and_then(Option::as_ref)),
+        named("--core", options.verdict.core.as_ref()),
+    ];
+    let read = [
+        named("--kernel", options.kernel.as_ref()),
+        named("--initrd", options.initrd.as_ref()),
+        named("--multiboot", options.multiboot.as_ref()),
+        named("--module", options.module.as_ref()),
+    ];
+    let mut others: Vec<_> =
+        read.into_iter().flatten().map(|(other, path)| (other, identity(&path))).collect();
+    for (option, path) in written.into_iter().flatten() {
+        let Some(identity) = identity(&path) else { continue };
+        if let Some(&(other, _)) = others.iter().find(|(_, taken)| taken.as_ref() == Some(&identity)) {
+            return Err(Refusal::SameFile { option, other, path });
+        }
+        others.push((option, Some(identity)));
+    }
+    Ok(())
+}
