@@ -29,6 +29,28 @@ pub enum Gpr {
     R15,
 }
 
+impl Gpr {
+    /// All of them, each at its number.
+    pub const ALL: [Self; 16] = [
+        Self::Rax,
+        Self::Rcx,
+        Self::Rdx,
+        Self::Rbx,
+        Self::Rsp,
+        Self::Rbp,
+        Self::Rsi,
+        Self::Rdi,
+        Self::R8,
+        Self::R9,
+        Self::R10,
+        Self::R11,
+        Self::R12,
+        Self::R13,
+        Self::R14,
+        Self::R15,
+    ];
+}
+
 /// A segment register. The numbers of the first six are those of instruction encodings.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
@@ -42,6 +64,12 @@ pub enum SegmentName {
     Gs,
     Ldtr,
     Tr,
+}
+
+impl SegmentName {
+    /// All of them, each at its number.
+    pub const ALL: [Self; 8] =
+        [Self::Es, Self::Cs, Self::Ss, Self::Ds, Self::Fs, Self::Gs, Self::Ldtr, Self::Tr];
 }
 
 /// Control registers. CR8 is the local APIC's.

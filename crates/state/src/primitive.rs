@@ -86,28 +86,21 @@ impl<T: State + Default> State for Option<T> {
     }
 }
 
-impl<T: State + Default> State for Vec<T> {
-    fn save(&self, writer: &mut Writer) {
-        writer.length(self.len());
-        self.iter().for_each(|item| item.save(writer));
-    }
+macro_rules! sequences {
+    ($($sequence:ident),*) => {
+        $(impl<T: State + Default> State for $sequence<T> {
+            fn save(&self, writer: &mut Writer) {
+                writer.length(self.len());
+                self.iter().for_each(|item| item.save(writer));
+            }
 
-    fn restore(&mut self, reader: &mut Reader<'_>) -> Result<(), Damaged> {
-        let length = reader.length()?;
-        *self = (0..length).map(|_| reader.value()).collect::<Result<_, _>>()?;
-        Ok(())
-    }
+            fn restore(&mut self, reader: &mut Reader<'_>) -> Result<(), Damaged> {
+                let length = reader.length()?;
+                *self = (0..length).map(|_| reader.value()).collect::<Result<_, _>>()?;
+                Ok(())
+            }
+        })*
+    };
 }
 
-impl<T: State + Default> State for VecDeque<T> {
-    fn save(&self, writer: &mut Writer) {
-        writer.length(self.len());
-        self.iter().for_each(|item| item.save(writer));
-    }
-
-    fn restore(&mut self, reader: &mut Reader<'_>) -> Result<(), Damaged> {
-        let length = reader.length()?;
-        *self = (0..length).map(|_| reader.value()).collect::<Result<_, _>>()?;
-        Ok(())
-    }
-}
+sequences!(Vec, VecDeque);

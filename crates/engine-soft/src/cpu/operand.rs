@@ -20,25 +20,7 @@ pub enum Operand {
 /// The encoding of a general-purpose register of any width. AH to BH give their full register.
 #[must_use]
 pub fn gpr_of(register: Register) -> Gpr {
-    const ALL: [Gpr; 16] = [
-        Gpr::Rax,
-        Gpr::Rcx,
-        Gpr::Rdx,
-        Gpr::Rbx,
-        Gpr::Rsp,
-        Gpr::Rbp,
-        Gpr::Rsi,
-        Gpr::Rdi,
-        Gpr::R8,
-        Gpr::R9,
-        Gpr::R10,
-        Gpr::R11,
-        Gpr::R12,
-        Gpr::R13,
-        Gpr::R14,
-        Gpr::R15,
-    ];
-    ALL[register.full_register().number()]
+    Gpr::ALL[register.full_register().number()]
 }
 
 /// The segment register that iced names.

@@ -1,22 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Accesses to memory that is not there: exits before the instruction, and replay of what was completed.
 
-use engine::{ExitReason, Gpr, MemoryAccess, MemoryAccessKind, MemoryExitCause, Resume, RunLimits};
+use engine::{ExitReason, Gpr, MemoryAccessKind, Resume, RunLimits};
 use iced_x86::code_asm::*;
 
-use super::machine::{CODE, DEVICE, Machine};
-
-fn access(at: u64, size: u8, kind: MemoryAccessKind) -> ExitReason {
-    ExitReason::Memory(MemoryAccess {
-        gpa: at,
-        gva: Some(at),
-        size,
-        kind,
-        cause: MemoryExitCause::Unmapped,
-        page_walk: false,
-        user: false,
-    })
-}
+use super::machine::{CODE, DEVICE, Machine, access};
 
 #[test]
 fn a_read_modify_write_is_a_read_then_a_write() {

@@ -3,7 +3,10 @@
 
 use std::sync::Arc;
 
-use engine::{Engine, EngineVp, Exit, ExitReason, Gpr, RunLimits, Segment, SegmentName, VpGroup, VpState};
+use engine::{
+    Engine, EngineVp, Exit, ExitReason, Gpr, MemoryAccess, MemoryAccessKind, MemoryExitCause, RunLimits,
+    Segment, SegmentName, VpGroup, VpState,
+};
 use iced_x86::code_asm::CodeAssembler;
 use memory::{MemoryObject, Rights, Space, ViewId};
 
@@ -44,6 +47,19 @@ pub(super) fn long_mode_state(cpl: u16) -> VpState {
     state.rip = CODE;
     state.gprs[Gpr::Rsp as usize] = STACK;
     state
+}
+
+/// The exit of an access to a device.
+pub(super) fn access(at: u64, size: u8, kind: MemoryAccessKind) -> ExitReason {
+    ExitReason::Memory(MemoryAccess {
+        gpa: at,
+        gva: Some(at),
+        size,
+        kind,
+        cause: MemoryExitCause::Unmapped,
+        page_walk: false,
+        user: false,
+    })
 }
 
 impl Machine {

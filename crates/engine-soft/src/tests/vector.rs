@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! AVX operands in memory: what a mask selects, what crosses pages, what is a device's; and the state behind them.
 
-use engine::{ExitReason, MemoryAccess, MemoryAccessKind, MemoryExitCause, Resume, VpState};
+use engine::{ExitReason, MemoryAccessKind, Resume, VpState};
 use iced_x86::code_asm::*;
 use iced_x86::{Code, Instruction, MemoryOperand, Register};
 
-use super::machine::{CODE, DEVICE, Machine, long_mode_state};
+use super::machine::{CODE, DEVICE, Machine, access, long_mode_state};
 use super::modes::{handled_vector, write_idt};
 use crate::SoftEngine;
 use crate::model::{Model, ModelName};
@@ -60,18 +60,6 @@ fn set_ymm(machine: &mut Machine, registers: &[(usize, [u32; 8])]) {
 fn write_words(machine: &Machine, at: u64, words: &[u32]) {
     let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
     machine.write(at, &bytes);
-}
-
-fn access(at: u64, size: u8, kind: MemoryAccessKind) -> ExitReason {
-    ExitReason::Memory(MemoryAccess {
-        gpa: at,
-        gva: Some(at),
-        size,
-        kind,
-        cause: MemoryExitCause::Unmapped,
-        page_walk: false,
-        user: false,
-    })
 }
 
 /// A gather to register 0 from RBX plus register 1 times `scale`, by the mask in register 2. (The assembler has the forms of AVX-512 only.)

@@ -4,21 +4,10 @@
 use engine::{EngineVp, Gpr, MemoryAccess, MemoryAccessKind, MemoryExitCause, SegmentName};
 use hypercall::{CallerMode, GuestMemory, Register, Registers};
 use memory::{AccessError, AccessErrorCause, PAGE_SHIFT, Rights, Space, ViewId};
-use tlfs::hypercall::InputValue;
 use x86::control::{Cr0, Efer};
 
 /// The calling VP's registers.
 pub(super) struct CallRegisters<'a>(pub(super) &'a mut dyn EngineVp);
-
-impl CallRegisters<'_> {
-    pub(super) fn control_word(&self) -> InputValue {
-        let half = |register| self.general(register) & u64::from(u32::MAX);
-        InputValue::from_bits(match self.mode() {
-            CallerMode::Bits64 => self.general(Register::Rcx),
-            _ => half(Register::Rdx) << 32 | half(Register::Rax),
-        })
-    }
-}
 
 const fn gpr(register: Register) -> Gpr {
     match register {

@@ -5,7 +5,6 @@ use hypercall::calls::RetargetDeviceInterrupt;
 use hypercall::{HandleSimple, ProcessorSet};
 use tlfs::HvStatus;
 use tlfs::interrupt::{InterruptEntry, InterruptSource, MIN_FIXED_VECTOR, RetargetDeviceInterruptInput};
-use tlfs::partition::PartitionId;
 use tlfs::vp::SetFormat;
 
 use super::{Calls, Done};
@@ -26,9 +25,7 @@ pub trait DeviceInterrupts: Send + Sync {
 
 impl HandleSimple<RetargetDeviceInterrupt> for Calls<'_> {
     fn handle(&mut self, (input, words): (&RetargetDeviceInterruptInput, &[u64])) -> Done {
-        if input.partition_id != PartitionId::SELF {
-            self.require_self(input.partition_id)?;
-        }
+        self.require_self(input.partition_id)?;
         let (entry, target) = (&input.interrupt_entry, &input.interrupt_target);
         let vector = u8::try_from(target.vector).ok().filter(|&vector| vector >= MIN_FIXED_VECTOR);
         let vector = vector.ok_or(HvStatus::INVALID_PARAMETER)?;

@@ -13,6 +13,7 @@ use tlfs::tlb::{
     ExtendedGvaRange, FlushFlags, FlushVirtualAddressExInput, FlushVirtualAddressInput, GvaRange,
     SwitchVirtualAddressSpaceInput,
 };
+use x86::paging::is_canonical;
 
 use super::{Calls, Condition, Done, RepDone};
 use crate::enlightenment::Enlightenment;
@@ -82,7 +83,8 @@ impl Calls<'_> {
             for &range in ranges {
                 let run = if extended { extended_run(range.into_bits().into()) } else { run(range) };
                 // What is no address is in no translation; it counts as done.
-                if is_canonical(run.0) {
+                // With five levels of paging that is an address, with four it may be.
+                if is_canonical(run.0, 57) {
                     runs[count] = run;
                     count += 1;
                 }
@@ -114,11 +116,6 @@ fn extended_run(range: ExtendedGvaRange) -> (u64, u64) {
         (true, _) => 1 << 18,
     };
     ((number & !(pages - 1)) << PAGE_SHIFT, count * pages)
-}
-
-/// Whether bits 63 to 56 are alike: with five levels of paging that is an address, with four it may be.
-fn is_canonical(gva: u64) -> bool {
-    matches!((gva as i64) >> 56, 0 | -1)
 }
 
 impl HandleSimple<SwitchVirtualAddressSpace> for Calls<'_> {

@@ -16,7 +16,7 @@ mod start;
 use std::sync::Arc;
 
 use engine::{Event, Resume};
-use hypercall::{CallDescription, Guest, Handler, Offered, Outcome, RepStop, Role, Stop};
+use hypercall::{CallDescription, Guest, Handler, Offered, Outcome, RepStop, Role, Stop, control_word};
 use tlfs::HvStatus;
 use tlfs::hypercall::{CallCode, ResultValue};
 use tlfs::partition::PartitionId;
@@ -69,7 +69,10 @@ impl Vp {
             Some(Condition::Answer(request)) => Some(request),
             _ => None,
         };
-        let control = CallRegisters(&mut *self.engine).control_word();
+        let Some(control) = control_word(&CallRegisters(&mut *self.engine)) else {
+            self.fault(Event::INVALID_OPCODE);
+            return None;
+        };
         let (outcome, flushes_self, spin_wait, new_space) = loop {
             let partition = &*self.partition;
             let mut calls = Calls {

@@ -52,47 +52,17 @@ pub(super) enum Place {
     Zero,
 }
 
-const GPRS: [Gpr; 16] = [
-    Gpr::Rax,
-    Gpr::Rcx,
-    Gpr::Rdx,
-    Gpr::Rbx,
-    Gpr::Rsp,
-    Gpr::Rbp,
-    Gpr::Rsi,
-    Gpr::Rdi,
-    Gpr::R8,
-    Gpr::R9,
-    Gpr::R10,
-    Gpr::R11,
-    Gpr::R12,
-    Gpr::R13,
-    Gpr::R14,
-    Gpr::R15,
-];
-
-const SEGMENTS: [SegmentName; 8] = [
-    SegmentName::Es,
-    SegmentName::Cs,
-    SegmentName::Ss,
-    SegmentName::Ds,
-    SegmentName::Fs,
-    SegmentName::Gs,
-    SegmentName::Ldtr,
-    SegmentName::Tr,
-];
-
 type Run = (R, R, fn(u32) -> Place);
 
 /// Registers that come in runs: first and last name, and the place of the one with this index.
 const RUNS: &[Run] = &[
     (R::GUEST_CRASH_P0, R::GUEST_CRASH_CTL, |index| Place::SyntheticMsr(msr::CRASH_P0 + index)),
     (R::PENDING_EVENT0, R::PENDING_EVENT1, Place::PendingEvent),
-    (R::RAX, R::R15, |index| Place::Gpr(GPRS[index as usize])),
+    (R::RAX, R::R15, |index| Place::Gpr(Gpr::ALL[index as usize])),
     (R::XMM0, R::XMM15, |index| Place::Xmm(index as u8)),
     (R::FP_MMX0, R::FP_MMX7, |index| Place::FpMmx(index as u8)),
     (R::DR0, R::DR3, |index| Place::Dr(index as u8)),
-    (R::ES, R::TR, |index| Place::Segment(SEGMENTS[index as usize])),
+    (R::ES, R::TR, |index| Place::Segment(SegmentName::ALL[index as usize])),
     (R::MTRR_PHYS_BASE0, R::MTRR_PHYS_BASE7, |index| {
         Place::ProcessorMsr(x86_msr::IA32_MTRR_PHYSBASE0 + 2 * index)
     }),

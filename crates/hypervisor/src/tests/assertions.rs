@@ -142,18 +142,6 @@ fn lowest_priority_levels_move() {
     assert_eq!((lab.interrupts(0), lab.interrupts(1)), (vec![], vec![]));
 }
 
-fn page_write(offset: u64, value: u64) -> ExitReason {
-    ExitReason::Memory(engine::MemoryAccess {
-        gpa: 0xFEE0_0000 + offset,
-        gva: None,
-        size: 4,
-        kind: engine::MemoryAccessKind::Write(value),
-        cause: engine::MemoryExitCause::Unmapped,
-        page_walk: false,
-        user: false,
-    })
-}
-
 /// B10.037: a logical destination is everyone whose logical id matches, flat, in clusters, or in the clusters of x2APIC mode.
 #[test]
 fn logical_destinations_reach_their_sets() {

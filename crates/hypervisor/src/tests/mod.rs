@@ -223,6 +223,19 @@ impl Lab {
     }
 }
 
+/// A write to a register of the local APIC's page.
+pub(crate) fn page_write(offset: u64, value: u64) -> ExitReason {
+    ExitReason::Memory(engine::MemoryAccess {
+        gpa: 0xFEE0_0000 + offset,
+        gva: None,
+        size: 4,
+        kind: engine::MemoryAccessKind::Write(value),
+        cause: engine::MemoryExitCause::Unmapped,
+        page_walk: false,
+        user: false,
+    })
+}
+
 pub(crate) fn sint(number: u8) -> SintIndex {
     SintIndex::new(number).unwrap()
 }

@@ -47,19 +47,8 @@ fn recommendations_may_be_ignored() {
     let call = Lab::fast(CallCode::SEND_SYNTHETIC_CLUSTER_IPI);
     assert_eq!(lab.call(0, call, 0x51, 0b10), HvStatus::SUCCESS);
     lab.write_msr(0, msr::ICR, 1 << 56 | 0x52).unwrap();
-    let page = |offset: u64, value: u64| {
-        ExitReason::Memory(engine::MemoryAccess {
-            gpa: 0xFEE0_0000 + offset,
-            gva: None,
-            size: 4,
-            kind: engine::MemoryAccessKind::Write(value),
-            cause: engine::MemoryExitCause::Unmapped,
-            page_walk: false,
-            user: false,
-        })
-    };
-    lab.play(0, page(0x310, 1 << 24));
-    lab.play(0, page(0x300, 0x53));
+    lab.play(0, page_write(0x310, 1 << 24));
+    lab.play(0, page_write(0x300, 0x53));
     let mut taken = Vec::new();
     for _ in 0..3 {
         taken.extend(lab.interrupts(1));

@@ -147,26 +147,15 @@ fn a_halted_vp_sleeps_until_its_timer() {
 #[test]
 fn the_local_apic_timer_fires() {
     let mut lab = Lab::new(1);
-    let write = |offset: u64, value| {
-        ExitReason::Memory(engine::MemoryAccess {
-            gpa: 0xFEE0_0000 + offset,
-            gva: None,
-            size: 4,
-            kind: engine::MemoryAccessKind::Write(value),
-            cause: engine::MemoryExitCause::Unmapped,
-            page_walk: false,
-            user: false,
-        })
-    };
-    lab.play(0, write(0x320, 0x55));
-    lab.play(0, write(0x3E0, 0b1011));
-    lab.play(0, write(0x380, 200_000));
+    lab.play(0, page_write(0x320, 0x55));
+    lab.play(0, page_write(0x3E0, 0b1011));
+    lab.play(0, page_write(0x380, 200_000));
     // 200 000 ticks of 200 MHz are a millisecond.
     lab.advance(9_999);
     assert!(lab.interrupts(0).is_empty());
     lab.advance(1);
     assert_eq!(lab.interrupts(0), [0x55]);
-    assert_eq!(lab.answer(0, write(0x80, 0x100)).map(drop), Ok(()));
+    assert_eq!(lab.answer(0, page_write(0x80, 0x100)).map(drop), Ok(()));
     let narrow = |kind| {
         ExitReason::Memory(engine::MemoryAccess {
             gpa: 0xFEE0_0030,
