@@ -122,7 +122,8 @@ impl World {
             assert!(run < MOST_RUNS, "a run without end");
             match self.vps[vp].run(None) {
                 VpExit::Port(END) => break,
-                VpExit::Memory(_) | VpExit::Parameter(_) => self.vps[vp].retry(),
+                VpExit::Memory(_) => self.vps[vp].retry(),
+                VpExit::Parameter(_) => self.vps[vp].call_on_open_bus(),
                 VpExit::Idle { .. } => {
                     let reference = self.partition.reference_time();
                     self.partition.vp(vp as u32).state().set_run_state(RunState::Running, reference);

@@ -57,6 +57,8 @@ pub struct Vp {
     pub(crate) registers_set: bool,
     /// What a hypercall waits for, which will be made again.
     pub(crate) waiting: Option<Condition>,
+    /// The hypercall that is made again finds an open bus where its parameters cannot be accessed.
+    pub(crate) open_bus: bool,
     /// Registers that a hypercall sets when it is over.
     pub(crate) deferred: Deferred,
     /// Shared state is to be looked at before guest code runs on.
@@ -89,6 +91,7 @@ impl Vp {
             exception_exits: 0,
             registers_set: false,
             waiting: None,
+            open_bus: false,
             deferred: Deferred::new(),
             look: true,
             until: None,
@@ -123,6 +126,13 @@ impl Vp {
     /// Has the instruction that [`Vp::run`] ended with executed again from the start, because what was wrong has changed.
     pub fn retry(&mut self) {
         self.engine.resume(Resume::Retry);
+    }
+
+    /// Has the hypercall that [`Vp::run`] ended with ([`VpExit::Parameter`]) made although its parameters lie where nothing can be accessed, as a machine's bus answers where
+    /// no device does: it reads ones there, and what it writes is lost.
+    pub fn call_on_open_bus(&mut self) {
+        self.open_bus = true;
+        self.retry();
     }
 
     /// Programs the local APIC as firmware does before it hands over: enabled in software, LINT0 as ExtINT, LINT1 as NMI.
@@ -174,6 +184,7 @@ impl Vp {
         self.npiep = NpiepConfig::new();
         self.engine.set_descriptor_table_guard(DescriptorTableGuard::default());
         self.waiting = None;
+        self.open_bus = false;
         self.deferred.clear();
         let run_state = if self.index == 0 { RunState::Running } else { RunState::WaitForStartUp };
         let apic_page = self.shared().state().reset(run_state, self.partition.reference_time());
