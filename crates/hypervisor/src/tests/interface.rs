@@ -63,7 +63,7 @@ fn overlays_refuse_what_they_do_not_allow() {
     assert_eq!(deeds, [Deed::Resumed(Resume::Inject(Event::MACHINE_CHECK))]);
     // Its bank has the address, and an error of software that is uncorrected; the code can go on.
     assert_eq!((lab.read_msr(0, 0x402), lab.read_msr(0, 0x17A)), (Ok(Lab::message_page(0)), Ok(0b111)));
-    assert_eq!(lab.read_msr(0, 0x401), Ok(0b1011_01 << 58 | 1 << 31 | 1));
+    assert_eq!(lab.read_msr(0, 0x401), Ok(0b10_1101 << 58 | 1 << 31 | 1));
     lab.write_msr(0, 0x17A, 0).unwrap();
     lab.write_msr(0, msr::REFERENCE_TSC, 0x7001).unwrap();
     let deeds = lab.play(0, access(0x7008, MemoryAccessKind::Write(0)));
