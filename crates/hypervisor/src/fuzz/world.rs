@@ -76,6 +76,7 @@ impl World {
             }
             let mut registers = self.vps[vp].registers().save();
             registers.control.cr0 = 0x8000_0011;
+            registers.control.cr4 = 0x60;
             registers.control.efer = 0x500;
             registers.segments[SegmentName::Cs as usize].attributes = 0xA09B.into();
             self.vps[vp].registers().restore(&registers);
@@ -127,7 +128,7 @@ impl World {
                     let reference = self.partition.reference_time();
                     self.partition.vp(vp as u32).state().set_run_state(RunState::Running, reference);
                 }
-                VpExit::Reset => reset = true,
+                VpExit::Reset | VpExit::TripleFault => reset = true,
                 VpExit::Crash(_) | VpExit::SpinWait => {}
                 other => panic!("{other:?}"),
             }
