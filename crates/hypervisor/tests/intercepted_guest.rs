@@ -11,7 +11,9 @@ use hypervisor::{InterceptMessage, Parent, Partition, PartitionConfig, Vp, VpExi
 use memory::{MemoryObject, PAGE_SIZE, Rights, Space, ViewId};
 use tlfs::HvStatus;
 use tlfs::address::AccessTypeMask;
-use tlfs::intercept::{InterceptMessageHeader, InterceptType, MemoryInterceptMessage, VpExecutionState};
+use tlfs::intercept::{
+    InterceptMessageHeader, InterceptType, IoPortInterceptMessage, MemoryInterceptMessage, VpExecutionState,
+};
 use tlfs::register::{InterceptSuspendRegister, RegisterName as R};
 use tlfs::synic::MessageType;
 use zerocopy::FromBytes;
@@ -145,6 +147,50 @@ fn the_parent_does_an_instructions_work() {
     child.set(R::RIP, CODE + 7);
     child.finish();
     assert_eq!((child.byte(0x600), child.gpr(Gpr::Rax)), (0x99, 0x1299));
+}
+
+/// B13.003, B13.005, B06.006: what an instruction with prefixes is told as: its whole length, and which access it is. An MSR that is served is nobody's business, and no intercept is met.
+#[test]
+fn messages_tell_of_instructions_as_they_are() {
+    const PORT: u64 = 0x10;
+    // What an instruction is told as: type of message, length, access; and for ports their number and how they are accessed.
+    type Told = (MessageType, u8, u8, Option<(u16, u8)>);
+    let port = |length, access, info| -> Told {
+        (MessageType::X64_IO_PORT_INTERCEPT, length, access, Some((PORT as u16, info)))
+    };
+    let (cpuid, msr) = (MessageType::X64_CPUID_INTERCEPT, MessageType::MSR_INTERCEPT);
+    let (string, repeated) = (1 << 3, 1 << 4);
+    let cases: [(&[u8], Told); 11] = [
+        (&[0x0F, 0xA2], (cpuid, 2, 2, None)),
+        (&[0x66, 0x2E, 0x0F, 0xA2], (cpuid, 4, 2, None)),
+        (&[0x0F, 0x32], (msr, 2, 0, None)),
+        (&[0x67, 0x0F, 0x30], (msr, 3, 1, None)),
+        (&[0xE4, 0x10], port(2, 0, 1)),
+        (&[0x66, 0xE5, 0x10], port(3, 0, 4)),
+        (&[0xEF], port(1, 1, 2)),
+        (&[0x6C], port(1, 0, 1 | string)),
+        (&[0xF3, 0x66, 0x6F], port(3, 1, 4 | string | repeated)),
+        (&[0xF3, 0xEC], port(2, 0, 1)),
+        (&[0x26, 0x67, 0xF3, 0x6E], port(4, 1, 1 | string | repeated)),
+    ];
+    // rdmsr of one that is served; then xor eax, eax; mov dx, PORT; mov cx, 2: that MSR is nowhere.
+    let before: &[u8] = &[0x0F, 0x32, 0x66, 0x31, 0xC0, 0xBA, PORT as u8, 0x00, 0xB9, 0x02, 0x00];
+    for (code, expected) in cases {
+        let mut child = Child::new(1, &[before, code].concat());
+        child.intercept(InterceptType::X64_IO_PORT, PORT);
+        child.intercept(InterceptType::X64_MSR, 0);
+        child.intercept(InterceptType::X64_CPUID, 0);
+        child.set(R::RCX, x86::msr::IA32_APIC_BASE.into());
+        let message = child.meet();
+        let told = header(&message);
+        assert_eq!(told.rip, CODE + before.len() as u64, "{code:x?}");
+        let access = (message.message_type == MessageType::X64_IO_PORT_INTERCEPT).then(|| {
+            let port = IoPortInterceptMessage::read_from_bytes(message.payload()).expect("a port intercept");
+            (port.port_number, port.access_info.into_bits())
+        });
+        let told = (message.message_type, told.instruction_length, told.intercept_access_type, access);
+        assert_eq!(told, expected, "{code:x?}");
+    }
 }
 
 /// B06.001: an intercept suspends the VP that meets it, and another one goes on.

@@ -35,6 +35,8 @@ pub enum VpExit {
     Crash(CrashReport),
     /// The VP shut down on an exception that it could not deliver.
     TripleFault,
+    /// The VP has been given register values that no processor has together (TLFS 7.3), by its guest or its host. It executes nothing until others are set.
+    InvalidRegisters,
     /// The guest needs something that the engine does not have, named here for the user.
     Unsupported(&'static str),
 }
