@@ -240,7 +240,9 @@ fn a_trigger_has_no_more_rights_than_its_guest() {
 fn monitors_are_part_of_the_state() {
     let (mut first, monitor) = lab();
     pull(&first, 1, 0b1_1000);
-    run(&mut first, LATENCY - 500);
+    // Both are armed by now.
+    run(&mut first, LATENCY + 500);
+    assert_eq!(first.read_u32(pending_word(1) + 4), 0b1_1000);
     monitor.set_trigger(trigger(3, 0), signals(9), 1000);
     let mut second = Lab::new(1);
     second.write_u32(PAGE + 0x800, 0x1111);
