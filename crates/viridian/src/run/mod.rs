@@ -253,7 +253,7 @@ fn share(options: &RunOptions) -> Result<Share, Refusal> {
         if time.seed.is_some() {
             return Err(Refusal::NeedsVirtualTime("--seed"));
         }
-        if time.state_hash.is_some_and(|every| every != 0) {
+        if time.state_hash.is_some_and(|every| every.is_some()) {
             return Err(Refusal::NeedsVirtualTime("--state-hash N"));
         }
         if time.rebuild_every.is_some() {
