@@ -9,6 +9,7 @@ mod endings;
 mod guest;
 mod processor;
 mod profile;
+mod signals;
 mod terminal;
 mod tiny_vmm;
 mod tour;
