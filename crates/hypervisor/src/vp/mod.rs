@@ -18,6 +18,7 @@ use std::sync::Arc;
 
 use engine::{DescriptorTableGuard, EngineVp, Resume, RunLimits};
 use tlfs::msr::NpiepConfig;
+use tlfs::register::InterceptSuspendRegister;
 use tlfs::vsm::Vtl;
 
 use crate::calls::Condition;
@@ -188,6 +189,8 @@ impl Vp {
         self.waiting = None;
         self.open_bus = false;
         self.deferred.clear();
+        // Not with the rest of the shared state: others may wait for it.
+        self.partition.set_intercept_suspend(self.index, InterceptSuspendRegister::new());
         let run_state = if self.index == 0 { RunState::Running } else { RunState::WaitForStartUp };
         let apic_page = self.shared().state().reset(run_state, self.partition.reference_time());
         self.apic_page = apic_page;

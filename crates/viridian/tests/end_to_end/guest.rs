@@ -69,6 +69,31 @@ impl Guest {
         })
     }
 
+    /// Sends bytes to the console for ever.
+    pub(crate) fn print_for_ever(self) -> Vec<u8> {
+        self.add(|asm| {
+            let mut next = asm.create_label();
+            asm.mov(edx, SERIAL)?;
+            asm.mov(eax, u32::from(b'.'))?;
+            asm.set_label(&mut next)?;
+            asm.out(dx, al)?;
+            asm.jmp(next)
+        })
+        .image()
+    }
+
+    /// Fills memory from 2 MiB up to this address.
+    pub(crate) fn fill_memory(self, end: u32) -> Self {
+        let start = 0x20_0000;
+        self.add(|asm| {
+            asm.mov(edi, start)?;
+            asm.mov(ecx, (end - start) / 4)?;
+            asm.mov(eax, 0x5A5A_5A5A)?;
+            asm.cld()?;
+            asm.rep().stosd()
+        })
+    }
+
     /// Leaves through the debug-exit port.
     pub(crate) fn exit(self, code: u32) -> Vec<u8> {
         self.out_dword(DEBUG_EXIT, code).image()
