@@ -134,7 +134,7 @@ impl Vp {
         if self.suspend_for(&message) {
             return Readiness::LookAgain;
         }
-        Readiness::Leave(VpExit::Unsupported("register values that no processor has together"))
+        Readiness::Leave(VpExit::InvalidRegisters)
     }
 
     fn trace_expirations(&mut self, expirations: TimerExpirations) {
