@@ -9,6 +9,7 @@ mod intercepts;
 mod interface;
 mod monitors;
 mod ports;
+mod processor;
 mod registers;
 mod rules;
 mod saved;
