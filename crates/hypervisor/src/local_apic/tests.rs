@@ -214,6 +214,28 @@ fn destinations() {
     assert!(!apic.is_addressed(logical(0x1_0004), false) && !apic.is_addressed(logical(0b1011), false));
 }
 
+/// An id has eight bits in xAPIC mode and 32 in x2APIC mode.
+#[test]
+fn ids_are_as_wide_as_the_mode_has_them() {
+    let config = LocalApicConfig {
+        id: 0x102,
+        bootstrap: false,
+        x2apic: true,
+        clock_frequency: CLOCK,
+        bus_frequency: BUS,
+    };
+    let mut apic = LocalApic::new(config);
+    assert!(apic.is_addressed(Destination::Physical(2), false));
+    assert!(!apic.is_addressed(Destination::Physical(0x102), false));
+    assert_eq!(apic.read_page(register::ID, 0), 2 << 24);
+    apic.set_base(apic.base() | 1 << 10, 40).unwrap();
+    assert!(!apic.is_addressed(Destination::Physical(2), false));
+    assert!(apic.is_addressed(Destination::Physical(0x102), false));
+    assert_eq!((apic.read_msr(0x802, 0), apic.read_msr(0x80D, 0)), (Ok(0x102), Ok(0x10_0004)));
+    let off = LocalApic { base: apic.base.with_enable(false), ..apic };
+    assert!(!off.is_addressed(Destination::All, false), "one that is off is nobody");
+}
+
 #[test]
 fn the_timer_fires_once_or_periodically() {
     let mut apic = apic();

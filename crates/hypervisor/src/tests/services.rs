@@ -256,7 +256,7 @@ fn device_interrupts_are_sent_elsewhere() {
 }
 
 /// Words of an input that starts VP 1 in 64-bit mode.
-fn context() -> [u64; 30] {
+pub(super) fn context() -> [u64; 30] {
     let code = [0, 0xA09B_0008_FFFF_FFFF];
     let data = [0, 0xC093_0010_FFFF_FFFF];
     let mut words = [0; 30];
