@@ -7,6 +7,7 @@ use engine::scripted::{Deed, ScriptedEngine};
 use engine::{Engine, Event, ExitReason, PortAccess, PortDirection, Resume, SegmentName, VpState};
 use memory::{MemoryObject, PAGE_SIZE, Rights, Space, ViewId};
 use tlfs::msr;
+use tlfs::register::InterceptSuspendRegister;
 use tlfs::vp::VpIndex;
 use tlfs::vsm::Vtl;
 
@@ -76,6 +77,7 @@ impl World {
             }
             let mut registers = self.vps[vp].registers().save();
             registers.control.cr0 = 0x8000_0011;
+            registers.control.cr4 = 0x60;
             registers.control.efer = 0x500;
             registers.segments[SegmentName::Cs as usize].attributes = 0xA09B.into();
             self.vps[vp].registers().restore(&registers);
@@ -126,8 +128,9 @@ impl World {
                 VpExit::Idle { .. } => {
                     let reference = self.partition.reference_time();
                     self.partition.vp(vp as u32).state().set_run_state(RunState::Running, reference);
+                    self.attend();
                 }
-                VpExit::Reset => reset = true,
+                VpExit::Reset | VpExit::TripleFault => reset = true,
                 VpExit::Crash(_) | VpExit::SpinWait => {}
                 other => panic!("{other:?}"),
             }
@@ -149,6 +152,15 @@ impl World {
             self.partition.reset();
             self.vps.iter_mut().for_each(Vp::reset);
             self.boot();
+        }
+    }
+
+    /// What a VP that does not run on may wait for: that others answer it, as their threads would, and that the parent has handled intercepts.
+    fn attend(&mut self) {
+        for (index, vp) in self.vps.iter_mut().enumerate() {
+            let requests = std::mem::take(&mut self.partition.vp(index as u32).state().requests);
+            vp.serve_requests(requests);
+            self.partition.set_intercept_suspend(index as u32, InterceptSuspendRegister::new());
         }
     }
 

@@ -4,11 +4,13 @@
 //! The list is short on purpose: what a guest finds by CPUID, or reads without asking CPUID because every processor of the vendor has it. Everything
 //! else is #GP, which guests that probe are ready for.
 
+use x86::control::Cr4;
 use x86::memory_type::{MemoryType, MtrrCap, MtrrDefType};
 use x86::msr;
 use x86::speculation::{ArchCapabilities, PredCmd, SpecCtrl};
 
 use super::GeneralProtection;
+use crate::machine_check::{MachineCheck, MachineCheckRegisters};
 use crate::processor::Vendor;
 
 /// Pairs of variable-range MTRRs, and fixed-range MTRRs.
@@ -54,7 +56,7 @@ pub(crate) struct ProcessorMsrs {
     mtrr_def_type: u64,
     mtrr_fixed: [u64; FIXED],
     mtrr_variable: [u64; 2 * VARIABLE_PAIRS],
-    mcg_status: u64,
+    machine_check: MachineCheckRegisters,
     misc_enable: u64,
     spec_ctrl: u64,
     syscfg: u64,
@@ -66,7 +68,7 @@ state::state!(ProcessorMsrs {
     mtrr_def_type,
     mtrr_fixed,
     mtrr_variable,
-    mcg_status,
+    machine_check,
     misc_enable,
     spec_ctrl,
     syscfg,
@@ -91,8 +93,8 @@ const fn fixed_index(number: u32) -> Option<usize> {
 const VARIABLE_LAST: u32 = msr::IA32_MTRR_PHYSBASE0 + 2 * VARIABLE_PAIRS as u32 - 1;
 
 impl ProcessorMsrs {
-    /// As firmware leaves them: MTRRs on, all memory write-back.
-    pub(crate) fn new() -> Self {
+    /// As firmware leaves them: MTRRs on, all memory write-back. `machine_checks` may be injected, or not.
+    pub(crate) fn new(machine_checks: bool) -> Self {
         let write_back = MemoryType::WriteBack as u8;
         let def_type =
             MtrrDefType::new().with_enable(true).with_fixed_enable(true).with_default_type(write_back);
@@ -100,7 +102,7 @@ impl ProcessorMsrs {
             mtrr_def_type: def_type.into_bits(),
             mtrr_fixed: [u64::from_le_bytes([write_back; 8]); FIXED],
             mtrr_variable: [0; 2 * VARIABLE_PAIRS],
-            mcg_status: 0,
+            machine_check: MachineCheckRegisters::new(machine_checks),
             misc_enable: MISC_ENABLE_RESET,
             spec_ctrl: 0,
             syscfg: 0,
@@ -144,6 +146,12 @@ impl ProcessorMsrs {
         found.unwrap_or(of(def_type.default_type().into()))
     }
 
+    /// Takes up a machine check that is about to be delivered. False if that shuts the processor down, because the guest is still busy with the one before or has
+    /// not switched them on (SDM 3B 16.3.1.2, 3A 6.15).
+    pub(crate) fn report_machine_check(&mut self, check: MachineCheck, cr4: u64) -> bool {
+        self.machine_check.report(check) && Cr4::from_bits(cr4).mce()
+    }
+
     /// RDMSR; `None` is #GP.
     pub(crate) fn read(&self, number: u32, vendor: Vendor) -> Option<u64> {
         if let Some(index) = fixed_index(number) {
@@ -156,9 +164,9 @@ impl ProcessorMsrs {
                 self.mtrr_variable[(number - msr::IA32_MTRR_PHYSBASE0) as usize]
             }
             (_, msr::IA32_BIOS_SIGN_ID) => MICROCODE_REVISION,
-            // Machine checks exist, and no bank reports any.
-            (_, msr::IA32_MCG_CAP) => 0,
-            (_, msr::IA32_MCG_STATUS) => self.mcg_status,
+            (_, msr::IA32_MCG_CAP | msr::IA32_MCG_STATUS | msr::IA32_MC0_CTL..=msr::IA32_MC0_MISC) => {
+                return self.machine_check.read(number, vendor);
+            }
             // No last-branch records and no branch trap.
             (_, msr::IA32_DEBUGCTL) => 0,
             (Vendor::Intel, msr::IA32_MISC_ENABLE) => self.misc_enable,
@@ -207,9 +215,8 @@ impl ProcessorMsrs {
             }
             // Guests write zero before they ask for the revision; there is no other to load.
             (_, msr::IA32_BIOS_SIGN_ID) => {}
-            (_, msr::IA32_MCG_STATUS) => {
-                require(value & !7 == 0)?;
-                self.mcg_status = value;
+            (_, msr::IA32_MCG_CAP | msr::IA32_MCG_STATUS | msr::IA32_MC0_CTL..=msr::IA32_MC0_MISC) => {
+                self.machine_check.write(number, value)?
             }
             (_, msr::IA32_DEBUGCTL) => require(value == 0)?,
             (Vendor::Intel, msr::IA32_MISC_ENABLE) => {
@@ -246,7 +253,7 @@ mod tests {
 
     #[test]
     fn firmware_left_all_memory_write_back() {
-        let msrs = ProcessorMsrs::new();
+        let msrs = ProcessorMsrs::new(true);
         assert_eq!(msrs.read(0x2FF, Vendor::Intel), Some(0xC06));
         assert_eq!(msrs.read(0xFE, Vendor::Amd), Some(0x508));
         for number in [0x250, 0x258, 0x259, 0x268, 0x26F] {
@@ -258,7 +265,7 @@ mod tests {
 
     #[test]
     fn invalid_memory_types_and_addresses_fault() {
-        let mut msrs = ProcessorMsrs::new();
+        let mut msrs = ProcessorMsrs::new(true);
         for (number, value) in [
             (0x2FF, 2),
             (0x2FF, 0x1006),
@@ -269,7 +276,7 @@ mod tests {
         ] {
             assert!(msrs.write(number, value, Vendor::Intel, 40).is_err(), "{number:#x} {value:#x}");
         }
-        assert_eq!(msrs, ProcessorMsrs::new());
+        assert_eq!(msrs, ProcessorMsrs::new(true));
         msrs.write(0x201, 0xFF_8000_0800, Vendor::Intel, 40).unwrap();
         assert_eq!(msrs.read(0x201, Vendor::Intel), Some(0xFF_8000_0800));
     }
@@ -277,7 +284,7 @@ mod tests {
     /// B08.004, B08.016: the platform id is not the guest's, and what does not exist faults.
     #[test]
     fn the_rest_faults() {
-        let msrs = ProcessorMsrs::new();
+        let msrs = ProcessorMsrs::new(true);
         for number in [0x17, 0x1234_5678, 0xC001_0015] {
             assert_eq!(msrs.read(number, Vendor::Intel), None);
         }
@@ -288,7 +295,7 @@ mod tests {
     /// Intel's processors tell by an MSR what AMD's tell by CPUID.
     #[test]
     fn speculation_is_steered_on_intels_processors_alone() {
-        let mut msrs = ProcessorMsrs::new();
+        let mut msrs = ProcessorMsrs::new(true);
         let capabilities = ArchCapabilities::from_bits(msrs.read(0x10A, Vendor::Intel).unwrap());
         assert!(capabilities.ibrs_all() && capabilities.rdcl_no() && capabilities.its_no());
         assert!(msrs.write(0x10A, 0, Vendor::Intel, 40).is_err());
@@ -306,7 +313,7 @@ mod tests {
 
     #[test]
     fn the_microcode_revision_survives_writes() {
-        let mut msrs = ProcessorMsrs::new();
+        let mut msrs = ProcessorMsrs::new(true);
         msrs.write(0x8B, 0, Vendor::Intel, 40).unwrap();
         // Intel's processors show it in bits 63:32, AMD's in 31:0.
         assert_eq!(msrs.read(0x8B, Vendor::Intel), Some(1 << 32 | 1));

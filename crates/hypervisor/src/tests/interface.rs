@@ -61,9 +61,16 @@ fn overlays_refuse_what_they_do_not_allow() {
     assert_eq!(lab.answer(0, access(PAGE + 3, MemoryAccessKind::Write(0))), Err(Gp));
     let deeds = lab.play(0, access(Lab::message_page(0), MemoryAccessKind::Execute));
     assert_eq!(deeds, [Deed::Resumed(Resume::Inject(Event::MACHINE_CHECK))]);
+    // Its bank has the address, and an error of software that is uncorrected; the code can go on.
+    assert_eq!((lab.read_msr(0, 0x402), lab.read_msr(0, 0x17A)), (Ok(Lab::message_page(0)), Ok(0b111)));
+    assert_eq!(lab.read_msr(0, 0x401), Ok(0b10_1101 << 58 | 1 << 31 | 1));
+    lab.write_msr(0, 0x17A, 0).unwrap();
     lab.write_msr(0, msr::REFERENCE_TSC, 0x7001).unwrap();
     let deeds = lab.play(0, access(0x7008, MemoryAccessKind::Write(0)));
     assert_eq!(deeds, [Deed::Resumed(Resume::Inject(Event::MACHINE_CHECK))]);
+    // The guest is still busy with the last one.
+    lab.engine.push(0, access(0x7008, MemoryAccessKind::Write(0)));
+    assert_eq!(lab.vps[0].run(None), VpExit::TripleFault);
     // Guest memory that is protected is the host's affair.
     lab.engine.push(0, access(0x9000, MemoryAccessKind::Write(5)));
     assert!(matches!(lab.vps[0].run(None), VpExit::Memory(access) if access.gpa == 0x9000));

@@ -17,14 +17,14 @@ use crate::{GuestTarget, PortKind, PortOwner};
 const SINT: u8 = 4;
 const PORT: u32 = 0x77;
 
-fn save(lab: &Lab) -> Vec<u8> {
+pub(super) fn save(lab: &Lab) -> Vec<u8> {
     let mut writer = Writer::default();
     lab.partition.save(&mut writer);
     lab.vps.iter().for_each(|vp| vp.save(&mut writer));
     writer.into_bytes()
 }
 
-fn restore(lab: &mut Lab, bytes: &[u8]) -> Result<(), Damaged> {
+pub(super) fn restore(lab: &mut Lab, bytes: &[u8]) -> Result<(), Damaged> {
     let mut reader = Reader::new(bytes);
     lab.partition.restore(&mut reader)?;
     lab.vps.iter_mut().try_for_each(|vp| vp.restore(&mut reader))?;

@@ -71,6 +71,7 @@ pub struct Statistics {
     interrupts: [u64; 256],
     external_interrupts: u64,
     nmis: u64,
+    machine_checks: u64,
     direct_timers: u64,
     timer_messages: u64,
     shared: SharedCounts,
@@ -88,6 +89,7 @@ impl Default for Statistics {
             interrupts: [0; 256],
             external_interrupts: 0,
             nmis: 0,
+            machine_checks: 0,
             direct_timers: 0,
             timer_messages: 0,
             shared: SharedCounts::default(),
@@ -128,6 +130,7 @@ impl Statistics {
             TraceEvent::Interrupt(vector) => self.interrupts[usize::from(vector)] += 1,
             TraceEvent::ExternalInterrupt(_) => self.external_interrupts += 1,
             TraceEvent::Nmi => self.nmis += 1,
+            TraceEvent::MachineCheck => self.machine_checks += 1,
             TraceEvent::DirectTimers(count) => self.direct_timers += u64::from(count),
             TraceEvent::TimerMessages(count) => self.timer_messages += u64::from(count),
         }
@@ -165,6 +168,7 @@ impl Statistics {
         self.instructions += other.instructions;
         self.external_interrupts += other.external_interrupts;
         self.nmis += other.nmis;
+        self.machine_checks += other.machine_checks;
         self.direct_timers += other.direct_timers;
         self.timer_messages += other.timer_messages;
         self.shared += other.shared;
@@ -285,6 +289,7 @@ impl fmt::Display for Statistics {
         }
         line(self.external_interrupts, &"interrupts: PIC")?;
         line(self.nmis, &"interrupts: NMI")?;
+        line(self.machine_checks, &"interrupts: synthetic machine check")?;
         line(self.direct_timers, &"synthetic timers: direct expirations")?;
         line(self.timer_messages, &"synthetic timers: messages")?;
         line(self.shared.synic.messages, &"SynIC messages delivered")?;

@@ -33,6 +33,9 @@ struct Decision {
 enum Delivered {
     Nothing,
     Nmi,
+    MachineCheck,
+    /// A machine check that the VP is not ready for.
+    Shutdown,
     Vector(u8),
     /// The vector is still to be asked of the PIC.
     External,
@@ -84,6 +87,8 @@ impl Vp {
                 return Readiness::LookAgain;
             }
             Delivered::Nmi => self.trace(TraceEvent::Nmi),
+            Delivered::MachineCheck => self.trace(TraceEvent::MachineCheck),
+            Delivered::Shutdown => return Readiness::Leave(VpExit::TripleFault),
             Delivered::Vector(vector) => {
                 self.trace(TraceEvent::Interrupt(vector));
                 if let Some(controller) = self.partition.interrupt_controller() {
@@ -185,6 +190,21 @@ impl Vp {
 
         let idle = state.run_state() == RunState::GuestIdle;
         let mut wakes = false;
+        if let Some(check) = state.machine_check {
+            wakes = true;
+            if self.engine.events().pending.is_none() && !self.engine.is_in_instruction() {
+                state.machine_check = None;
+                if self.processor_msrs.report_machine_check(check, self.engine.control().cr4) {
+                    self.engine.inject(Event::MACHINE_CHECK);
+                    delivered = Delivered::MachineCheck;
+                } else {
+                    delivered = Delivered::Shutdown;
+                }
+            } else {
+                // Until then what is under way is over; there is no window of its own for this.
+                limits.nmi_window = true;
+            }
+        }
         if state.nmi {
             wakes = true;
             if self.engine.can_take_nmi() {
@@ -193,7 +213,7 @@ impl Vp {
                 delivered = Delivered::Nmi;
             } else {
                 limits.nmi_window = true;
-                wakes = idle;
+                wakes |= idle;
             }
         }
         let vtl = state.vtl(vtl_index);

@@ -21,6 +21,7 @@ use tlfs::msr::NpiepConfig;
 use tlfs::vsm::Vtl;
 
 use crate::calls::Condition;
+use crate::enlightenment::Enlightenment;
 use crate::msr::processor::ProcessorMsrs;
 use crate::overlay::Overlay;
 use crate::partition::Partition;
@@ -77,13 +78,14 @@ impl Vp {
         tracing: &Tracing,
     ) -> Self {
         let apic_page = partition.vp(index).state().vtl(Vtl::VTL0).apic.page();
+        let processor_msrs = new_processor_msrs(&partition);
         Self {
             partition,
             index,
             engine,
             active_vtl: Vtl::VTL0,
             overlays,
-            processor_msrs: ProcessorMsrs::new(),
+            processor_msrs,
             apic_page,
             npiep: NpiepConfig::new(),
             exception_exits: 0,
@@ -170,7 +172,7 @@ impl Vp {
         }
         let signature = self.partition.processor().signature();
         self.engine.restore(&engine::VpState::reset(signature));
-        self.processor_msrs = ProcessorMsrs::new();
+        self.processor_msrs = new_processor_msrs(&self.partition);
         self.npiep = NpiepConfig::new();
         self.engine.set_descriptor_table_guard(DescriptorTableGuard::default());
         self.waiting = None;
@@ -220,4 +222,8 @@ impl Vp {
     pub(crate) fn host_time(&self) -> u64 {
         self.tracer.as_ref().map_or(0, |tracer| tracer.host_time())
     }
+}
+
+fn new_processor_msrs(partition: &Partition) -> ProcessorMsrs {
+    ProcessorMsrs::new(partition.offer().enlightenments.contains(Enlightenment::SyntheticMachineCheck))
 }
