@@ -337,7 +337,7 @@ mod tests {
             .collect();
         let ends = ranges[1..].iter().map(|range| range.2).chain([1 << 20]);
         for (&(number, piece, start), end) in ranges.iter().zip(ends) {
-            let mut msrs = ProcessorMsrs::new();
+            let mut msrs = ProcessorMsrs::new(false);
             let value = 0x0606_0606_0606_0606 ^ 2 << (8 * piece);
             msrs.write(number, value, Vendor::Intel, 40).unwrap();
             assert_eq!(msrs.read(number, Vendor::Amd), Some(value));
@@ -357,7 +357,7 @@ mod tests {
 
     #[test]
     fn mtrrs_that_are_off_do_not_count() {
-        let mut msrs = ProcessorMsrs::new();
+        let mut msrs = ProcessorMsrs::new(false);
         msrs.write(0x250, 0, Vendor::Intel, 40).unwrap();
         assert_eq!(msrs.memory_type(0x1000, 40), MemoryType::Uncacheable);
         msrs.write(0x2FF, 0x804, Vendor::Intel, 40).unwrap();
@@ -378,7 +378,7 @@ mod tests {
         let types = [WriteBack, WriteThrough, WriteCombining, WriteProtected, Uncacheable];
         for first in types {
             for second in types {
-                let mut msrs = ProcessorMsrs::new();
+                let mut msrs = ProcessorMsrs::new(false);
                 // A range of 1 MiB at 256 MiB, and one of 64 KiB inside.
                 for (number, value) in [
                     (0x202, 0x1000_0000 | first as u64),
@@ -420,7 +420,7 @@ mod tests {
             (Vendor::Amd, 0xC001_0015, all(&[24]), all(&[0, 3, 6, 8, 18, 24, 30])),
             (Vendor::Amd, 0xC001_001F, 0, all(&[46])),
         ] {
-            let mut msrs = ProcessorMsrs::new();
+            let mut msrs = ProcessorMsrs::new(false);
             assert_eq!(msrs.read(number, vendor), Some(reset), "{number:#x}");
             for bit in 0..64 {
                 let (before, value) = (msrs.read(number, vendor), reset ^ 1 << bit);
@@ -434,7 +434,7 @@ mod tests {
 
     #[test]
     fn registers_of_the_processor_that_only_tell() {
-        let mut msrs = ProcessorMsrs::new();
+        let mut msrs = ProcessorMsrs::new(false);
         for (vendor, number, value) in [
             (Vendor::Intel, 0xFE, 0x508),
             (Vendor::Intel, 0x3A, 1),
@@ -463,7 +463,7 @@ mod tests {
     fn every_bit_of_a_memory_range_is_checked() {
         let bits = |number: u32, base: u64| -> u64 {
             let accepted = (0..64).filter(|bit| {
-                let mut msrs = ProcessorMsrs::new();
+                let mut msrs = ProcessorMsrs::new(false);
                 msrs.write(number, base ^ 1 << bit, Vendor::Intel, 40).is_ok()
             });
             accepted.fold(0, |all, bit| all | 1 << bit)
