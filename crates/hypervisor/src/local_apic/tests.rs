@@ -357,7 +357,7 @@ fn registers_hold_what_exists_of_them() {
             let exists = expected >> bit & 1 != 0;
             // Delivery status and remote IRR can be written, and stay clear.
             let read_only =
-                offset >= register::LVT_TIMER && offset <= register::LVT_ERROR && [12, 14].contains(&bit);
+                (register::LVT_TIMER..=register::LVT_ERROR).contains(&offset) && [12, 14].contains(&bit);
             assert_eq!(written.is_ok(), exists || read_only, "{offset:#x} bit {bit}");
             let after = if exists {
                 1 << bit
