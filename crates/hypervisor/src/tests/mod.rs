@@ -11,6 +11,7 @@ mod machine_checks;
 mod monitors;
 mod ports;
 mod processor;
+mod register_places;
 mod registers;
 mod rules;
 mod saved;
