@@ -180,3 +180,89 @@ fn damaged_states_are_errors() {
         let _ = restore(&mut lab, &damaged);
     }
 }
+
+struct Counter(std::sync::atomic::AtomicU32);
+
+impl crate::PortHandler for Counter {
+    fn event(&self, _flag: u16) -> HvStatus {
+        self.0.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        HvStatus::SUCCESS
+    }
+}
+
+/// The guest's ports and its connections come with the state; those of the host are the host's to make before, and then lead to the new one.
+#[test]
+fn ports_and_connections_are_part_of_the_state() {
+    const EVENT: PortKind = PortKind::Event { base_flag: 3, flag_count: 4 };
+    const HOST: u32 = 0x500;
+    let mut first = Lab::new(2);
+    first.enable_hypercalls(0x5000);
+    first.enable_synic(1);
+    first.write_msr(1, msr::SINT4, 0x71).unwrap();
+    let counters = [0, 0].map(|_| Arc::new(Counter(0.into())));
+    let host = |lab: &Lab, counter: &Arc<Counter>| {
+        let owner = PortOwner::Host(counter.clone());
+        lab.partition.create_port_with_id(HOST, EVENT, owner).unwrap()
+    };
+    let (first_host, partition) = (host(&first, &counters[0]), &first.partition);
+    let messages = partition.create_guest_port(PortKind::Message, VpIndex::ANY, sint(SINT)).unwrap();
+    let events = partition.create_guest_port(EVENT, VpIndex(1), sint(SINT)).unwrap();
+    let gone = partition.create_guest_port(EVENT, VpIndex(1), sint(SINT)).unwrap();
+    for (connection, port) in [(7, &messages), (8, &events), (9, &gone), (10, &first_host)] {
+        partition.connect(connection, port).unwrap();
+    }
+    partition.delete_port(&gone);
+    for word in 0..3 {
+        assert_eq!(messages.post_message(MessageType(1), &[word]), HvStatus::SUCCESS);
+    }
+    let bytes = save(&first);
+    let signal = |lab: &mut Lab, connection, flag: u64| {
+        lab.call(0, Lab::fast(CallCode::SIGNAL_EVENT), connection | flag << 32, 0)
+    };
+
+    let mut alone = Lab::new(2);
+    restore(&mut alone, &bytes).unwrap();
+    assert_eq!(signal(&mut alone, 10, 0), HvStatus::INVALID_CONNECTION_ID);
+
+    let mut second = Lab::new(2);
+    host(&second, &counters[1]);
+    restore(&mut second, &bytes).unwrap();
+    assert_eq!(save(&second), bytes);
+    for lab in [&mut first, &mut second] {
+        let statuses = [7, 8, 9, 10, 11].map(|connection| signal(lab, connection, 1));
+        let expected = [
+            HvStatus::INVALID_PORT_ID,
+            HvStatus::SUCCESS,
+            HvStatus::INVALID_PORT_ID,
+            HvStatus::SUCCESS,
+            HvStatus::INVALID_CONNECTION_ID,
+        ];
+        assert_eq!(statuses, expected);
+        assert_eq!(signal(lab, 8, 4), HvStatus::INVALID_PARAMETER, "the port has four flags");
+        assert_eq!(lab.read_u32(Lab::event_flags_page(1) + 256 * u64::from(SINT)), 1 << 4);
+        let port = lab.partition.port(messages.id()).expect("the port");
+        let free = (0..20).filter(|_| port.post_message(MessageType(1), &[9]) == HvStatus::SUCCESS).count();
+        assert_eq!(free, 14, "one message is in its slot, two in buffers of the port");
+        let next = lab.partition.create_guest_port(EVENT, VpIndex(1), sint(SINT)).unwrap();
+        assert_eq!(next.id().into_bits(), gone.id().into_bits() + 1);
+    }
+    assert_eq!(counters.map(|counter| counter.0.load(std::sync::atomic::Ordering::SeqCst)), [1, 1]);
+}
+
+/// A port that the host has made again is taken as it is if it is the one that was saved, and is an error if not.
+#[test]
+fn ports_that_the_host_made_again_are_kept() {
+    let (first, port) = with_port();
+    first.partition.connect(7, &port).unwrap();
+    let bytes = save(&first);
+    let (mut second, own) = with_port();
+    restore(&mut second, &bytes).unwrap();
+    assert!(Arc::ptr_eq(&own, &second.partition.port(own.id()).unwrap()));
+    assert!(second.partition.disconnect(7));
+    let mut other = Lab::new(2);
+    let kind = PortKind::Event { base_flag: 0, flag_count: 1 };
+    let target = GuestTarget { vp: VpIndex(1), vtl: Vtl::VTL0, sint: sint(SINT) };
+    other.partition.create_port_with_id(PORT, kind, PortOwner::Guest(target)).unwrap();
+    let taken = Damaged::Value { kind: "port", value: PORT.into() };
+    assert_eq!(restore(&mut other, &bytes), Err(taken));
+}

@@ -18,6 +18,7 @@ use std::sync::Arc;
 
 use engine::{DescriptorTableGuard, EngineVp, Resume, RunLimits};
 use tlfs::msr::NpiepConfig;
+use tlfs::register::InterceptSuspendRegister;
 use tlfs::vsm::Vtl;
 
 use crate::calls::Condition;
@@ -177,6 +178,8 @@ impl Vp {
         self.engine.set_descriptor_table_guard(DescriptorTableGuard::default());
         self.waiting = None;
         self.deferred.clear();
+        // Not with the rest of the shared state: others may wait for it.
+        self.partition.set_intercept_suspend(self.index, InterceptSuspendRegister::new());
         let run_state = if self.index == 0 { RunState::Running } else { RunState::WaitForStartUp };
         let apic_page = self.shared().state().reset(run_state, self.partition.reference_time());
         self.apic_page = apic_page;

@@ -170,10 +170,9 @@ impl VpState {
         vtl.apic.page()
     }
 
-    /// As at creation; only a suspended VP stays suspended. Gives the local APIC's page.
+    /// As at creation; a VP that is suspended, for an intercept or explicitly, is so until somebody resumes it. Gives the local APIC's page.
     pub(crate) fn reset(&mut self, run_state: RunState, reference: &ReferenceTime) -> Option<u64> {
         (self.nmi, self.machine_check, self.init, self.start_up) = (false, None, false, None);
-        self.intercept_suspend = InterceptSuspendRegister::new();
         self.flush = PendingFlush::default();
         self.flush.add(FlushScope::All);
         for vtl in &mut self.vtls {
