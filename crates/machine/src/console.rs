@@ -9,8 +9,8 @@
 //! | Ctrl-] Ctrl-] | send one Ctrl-] |
 //! | Ctrl-] and another key | send both |
 //!
-//! The terminal is given back as it was when the [`Console`] is dropped, when any thread panics, and when a signal ends
-//! or stops the process. A program that leaves by [`std::process::exit`], which drops nothing, calls
+//! The terminal is given back as it was when the [`Console`] is dropped, when any thread panics, and when the process is
+//! stopped. A program that leaves by [`std::process::exit`] or by a signal, which drop nothing, calls
 //! [`restore_terminal`] first. Beyond reach are SIGKILL and a crash of the process itself.
 //!
 //! Input may also be a pipe, a file, or closed. Its end is an event, after which the guest just runs on; bytes chosen

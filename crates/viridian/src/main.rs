@@ -12,7 +12,9 @@ mod options;
 mod refusal;
 mod run;
 mod saved_state;
+mod signals;
 mod status;
+mod unfinished;
 
 use std::fs;
 use std::process::ExitCode;
@@ -25,6 +27,8 @@ use refusal::Refusal;
 use status::Status;
 
 fn main() -> ExitCode {
+    // First of all, so that a signal means what it is to mean from the beginning.
+    let signals = signals::catch();
     let options = match Options::try_parse() {
         Ok(options) => options,
         Err(help) if help.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
@@ -41,6 +45,11 @@ fn main() -> ExitCode {
             return Status::Done.into();
         }
     };
+    let is_run = matches!(options.command, Command::Run(_));
+    if let Err(error) = signals.and_then(|signals| signals.serve(is_run)) {
+        tell!("viridian: {}", Refusal::Signals(error));
+        return Status::Refused.into();
+    }
     let outcome = match options.command {
         Command::Run(options) => run::run(*options),
         Command::Features { markdown } => {
@@ -57,6 +66,7 @@ fn main() -> ExitCode {
             .map(|()| Status::Done),
     };
     match outcome {
+        Ok(Status::Signal(signal)) => signals::die(signal),
         Ok(status) => status.into(),
         Err(refusal) => {
             tell!("viridian: {refusal}");

@@ -71,12 +71,19 @@ pub(crate) enum Refusal {
     ShareNeedsVirtualTime,
     #[error("cannot read standard input: {0}")]
     StandardInput(std::io::Error),
+    #[error(
+        "standard input has more than {} MiB, which --time virtual reads before the guest starts; give the guest less, or leave --time virtual away",
+        .0 >> 20
+    )]
+    LongStandardInput(u64),
+    #[error("the trace in {} ends before the run, after a whole line: {source}", harmless_path(path))]
+    Trace { path: PathBuf, source: std::io::Error },
     #[error("what the guest's console printed could not all be written to standard output: {0}")]
     StandardOutput(std::io::Error),
     #[error("the host gives no thread for a virtual processor: {0}")]
     Thread(std::io::Error),
-    #[error("the host lets nobody wait for SIGUSR1: {0}")]
-    Signal(std::io::Error),
+    #[error("the host lets nobody catch signals: {0}")]
+    Signals(std::io::Error),
     #[error("the interface has nothing called '{text}'{}", proposal(.near))]
     Unexplained { text: String, near: Vec<&'static str> },
     #[error("cannot write {}: {source}", harmless_path(path))]

@@ -22,6 +22,8 @@ pub(crate) enum Status {
     Refused,
     /// The guest needs something that this build does not have.
     Unsupported,
+    /// A signal ended the run, and is to end the command.
+    Signal(i32),
 }
 
 /// Largest guest code that is passed on as it is.
@@ -39,6 +41,8 @@ impl Status {
             Self::Unmet => 67,
             Self::Refused => 70,
             Self::Unsupported => 71,
+            // As a shell tells it.
+            Self::Signal(signal) => 128_u8.saturating_add(u8::try_from(signal).unwrap_or(u8::MAX)),
         }
     }
 
@@ -73,6 +77,8 @@ mod tests {
             Status::Unmet,
             Status::Refused,
             Status::Unsupported,
+            Status::Signal(1),
+            Status::Signal(15),
         ];
         assert!(others.is_sorted_by(|one, next| 63 < one.code() && one.code() < next.code()));
     }

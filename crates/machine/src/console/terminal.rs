@@ -6,22 +6,16 @@ use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 
 use rustix::process::getpgrp;
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetpgrp, tcsetattr};
-use signal_hook::consts::{
-    SIGABRT, SIGALRM, SIGCONT, SIGHUP, SIGINT, SIGIO, SIGPROF, SIGQUIT, SIGTERM, SIGTSTP, SIGUSR2, SIGVTALRM,
-    SIGXCPU, SIGXFSZ,
-};
+use signal_hook::consts::{SIGCONT, SIGTSTP};
 use signal_hook::iterator::Signals;
 
 use super::{ConsoleError, host};
 
-/// The terminal that is in raw mode, for whoever must give it back: the guard, a panic, a signal.
+/// The terminal that is in raw mode, for whoever must give it back: the guard, a panic, a stop, a program that ends at once.
 static TERMINAL: Mutex<Option<Saved>> = Mutex::new(None);
 
-/// Signals that end or stop a process, and that which lets it go on. SIGUSR1 is left to the program.
-const WATCHED: [i32; 14] = [
-    SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGABRT, SIGALRM, SIGVTALRM, SIGPROF, SIGUSR2, SIGIO, SIGXCPU, SIGXFSZ,
-    SIGTSTP, SIGCONT,
-];
+/// The signal that stops a process, and that which lets it go on. Those that end it are the program's.
+const WATCHED: [i32; 2] = [SIGTSTP, SIGCONT];
 
 struct Saved {
     terminal: OwnedFd,
@@ -62,7 +56,7 @@ fn enter_again() {
 }
 
 /// Gives the terminal back as it was before raw mode, if it is in raw mode. For programs that end by
-/// [`std::process::exit`].
+/// [`std::process::exit`] or by a signal.
 pub fn restore_terminal() {
     leave();
     *lock() = None;
@@ -97,8 +91,8 @@ impl Drop for RawTerminal {
     }
 }
 
-/// Prepares for panics and signals, once for the process and for good: a handler that is taken away again would leave
-/// signals ignored. Without a terminal in raw mode the signals do what they always do.
+/// Prepares for panics and stops, once for the process and for good: a handler that is taken away again would leave
+/// signals ignored. Without a terminal in raw mode they do what they always do.
 fn give_back_in_every_case() -> Result<(), ConsoleError> {
     static PANICS: Once = Once::new();
     static SIGNALS: Mutex<bool> = Mutex::new(false);
@@ -131,7 +125,7 @@ fn watch(mut signals: Signals) {
             continue;
         }
         leave();
-        // Ends the process, or stops it until SIGCONT. It fails only for signals that do not exist.
+        // Stops the process until SIGCONT. It fails only for signals that do not exist.
         let _ = signal_hook::low_level::emulate_default_handler(signal);
     }
 }

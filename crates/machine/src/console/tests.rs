@@ -221,9 +221,8 @@ fn wait_until(terminal: BorrowedFd<'_>, raw: bool) {
 
 /// Runs itself as the process that gets the signals.
 #[test]
-fn signals_end_or_stop_the_process_with_the_terminal_restored() {
+fn a_process_that_is_stopped_gives_the_terminal_back_until_it_goes_on() {
     use rustix::process::{Pid, Signal, kill_process};
-    use std::os::unix::process::ExitStatusExt;
 
     const CHILD: &str = "OPENVIRIDIAN_TEST_RAW_TERMINAL";
     if std::env::var_os(CHILD).is_some() {
@@ -231,28 +230,23 @@ fn signals_end_or_stop_the_process_with_the_terminal_restored() {
         std::thread::sleep(PATIENCE);
         return;
     }
-    type S = Signal;
-    for signal in [S::TERM, S::HUP, S::INT, S::QUIT, S::ABORT, S::ALARM, S::USR2, S::XCPU, S::PROF] {
-        let (_user, program) = terminal();
-        let mut child = std::process::Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "console::tests::signals_end_or_stop_the_process_with_the_terminal_restored"])
-            .env(CHILD, "1")
-            .current_dir(std::env::temp_dir())
-            .stdin(program.try_clone().unwrap())
-            .stdout(std::process::Stdio::null())
-            .spawn()
-            .unwrap();
-        let pid = Pid::from_child(&child);
+    let (_user, program) = terminal();
+    let mut child = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "console::tests::a_process_that_is_stopped_gives_the_terminal_back_until_it_goes_on"])
+        .env(CHILD, "1")
+        .current_dir(std::env::temp_dir())
+        .stdin(program.try_clone().unwrap())
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let pid = Pid::from_child(&child);
+    wait_until(program.as_fd(), true);
+    for _ in 0..2 {
+        kill_process(pid, Signal::TSTP).unwrap();
+        wait_until(program.as_fd(), false);
+        kill_process(pid, Signal::CONT).unwrap();
         wait_until(program.as_fd(), true);
-        if signal == Signal::TERM {
-            kill_process(pid, Signal::TSTP).unwrap();
-            wait_until(program.as_fd(), false);
-            kill_process(pid, Signal::CONT).unwrap();
-            wait_until(program.as_fd(), true);
-        }
-        kill_process(pid, signal).unwrap();
-        let status = child.wait().unwrap();
-        assert_eq!(status.signal(), Some(signal.as_raw()));
-        assert!(!is_raw(program.as_fd()), "{signal:?}");
     }
+    child.kill().unwrap();
+    child.wait().unwrap();
 }

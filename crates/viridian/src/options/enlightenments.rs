@@ -3,19 +3,44 @@
 
 use hypervisor::{Enlightenment, Enlightenments, Missing};
 
-/// The services of a list, taken from left to right: `all`, `none`, names, and names with a minus before them, which take away what needs
-/// the service as well.
+/// The services of a list: `all` or `none`, names, and after `all` names with a minus before them, which take away what needs the service as
+/// well. A list that says something twice, or takes away what it does not give, is a mistake.
 pub(crate) fn enlightenments(text: &str) -> Result<Enlightenments, String> {
-    let mut set = Enlightenments::NONE;
-    for word in text.split(',') {
-        set = match word {
-            "all" => Enlightenments::ALL,
-            "none" => Enlightenments::NONE,
-            _ => match word.strip_prefix('-') {
-                Some(name) => set.without_dependents(find(name)?),
-                None => set.with(find(word)?),
-            },
+    let (first, words) = match text.split_once(',') {
+        Some((first @ ("all" | "none"), words)) => (first, Some(words)),
+        None if text == "all" || text == "none" => (text, None),
+        _ => ("", Some(text)),
+    };
+    let mut set = if first == "all" { Enlightenments::ALL } else { Enlightenments::NONE };
+    let (mut named, mut given) = (Enlightenments::NONE, Enlightenments::NONE);
+    for word in words.into_iter().flat_map(|words| words.split(',')) {
+        if word == "all" || word == "none" {
+            return Err(format!("'{word}' is the first word of a list, or not in it"));
+        }
+        let (taken_away, name) = word.strip_prefix('-').map_or((false, word), |name| (true, name));
+        let service = find(name)?;
+        if named.contains(service) {
+            return Err(format!("'{name}' is in the list twice"));
+        }
+        named = named.with(service);
+        set = match taken_away {
+            true if first == "all" => set.without_dependents(service),
+            true => {
+                return Err(format!("'{word}' takes away from 'all', with which the list does not begin"));
+            }
+            false if first == "all" && Enlightenments::ALL.contains(service) => {
+                return Err(format!("'{name}' is in 'all' already; '-{name}' takes it away"));
+            }
+            false => {
+                given = given.with(service);
+                set.with(service)
+            }
         };
+    }
+    if let Some(gone) =
+        Enlightenment::ALL.iter().find(|&&service| given.contains(service) && !set.contains(service))
+    {
+        return Err(format!("'{}' needs something that the list takes away", gone.name()));
     }
     match set.missing() {
         None => Ok(set),
@@ -54,6 +79,14 @@ mod tests {
                 .with(Enlightenment::UseRelaxedTiming)
         );
         assert_eq!(enlightenments("all,-access-vp-index"), Ok(Enlightenments::NONE));
+        assert_eq!(
+            enlightenments("all,-access-vp-index,-access-synic-regs"),
+            Ok(Enlightenments::NONE),
+            "what has gone with another may be named"
+        );
+        assert_eq!(enlightenments("none,access-hypercall-msrs,access-vp-index,use-relaxed-timing"), Ok(few));
+        let more = enlightenments("all,access-partition-id,-access-synic-regs").unwrap();
+        assert!(more.contains(Enlightenment::AccessPartitionId));
     }
 
     #[test]
@@ -76,6 +109,19 @@ mod tests {
             ("all,hyperdrive", "'hyperdrive' is no enlightenment"),
             ("", "'' is no enlightenment"),
             ("-all", "'all' is no enlightenment"),
+            ("all,", "'' is no enlightenment"),
+            ("none,all", "'all' is the first word of a list, or not in it"),
+            ("all,none", "'none' is the first word of a list, or not in it"),
+            ("all,all", "'all' is the first word"),
+            ("none,none", "'none' is the first word"),
+            ("access-hypercall-msrs,all", "'all' is the first word"),
+            ("all,-access-synic-regs,-access-synic-regs", "'access-synic-regs' is in the list twice"),
+            ("all,access-partition-id,-access-partition-id", "'access-partition-id' is in the list twice"),
+            ("none,access-vp-index,access-vp-index", "'access-vp-index' is in the list twice"),
+            ("all,access-synic-regs", "is in 'all' already; '-access-synic-regs' takes it away"),
+            ("none,-access-synic-regs", "takes away from 'all'"),
+            ("-access-synic-regs", "takes away from 'all'"),
+            ("all,access-partition-id,-access-hypercall-msrs", "'access-partition-id' needs something that"),
         ] {
             let sentence = enlightenments(list).unwrap_err();
             assert!(sentence.contains(part), "{list}: {sentence}");

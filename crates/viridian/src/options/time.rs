@@ -17,8 +17,8 @@ pub(crate) struct TimeOptions {
     pub(crate) seed: Option<u64>,
 
     /// Print a hash of memory, processors and devices at the end, and under --time virtual also every N instructions (like 100M).
-    #[arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "0", value_parser = count)]
-    pub(crate) state_hash: Option<u64>,
+    #[arg(long, value_name = "N", num_args = 0..=1, value_parser = count)]
+    pub(crate) state_hash: Option<Option<u64>>,
 
     /// A check of this program itself, under --time virtual: about every N instructions, take the whole state, drop everything, and go on from it.
     #[arg(long, value_name = "N", value_parser = count, conflicts_with_all = ["stats", "profile", "trace"])]
@@ -57,7 +57,11 @@ fn count(text: &str) -> Result<u64, String> {
         other => return Err(format!("'{other}' is no unit; write k, M or G")),
     };
     let number: u64 = digits.parse().map_err(|_| "write a number of instructions, like 100M".to_owned())?;
-    number.checked_mul(unit).ok_or_else(|| "no run has so many instructions".to_owned())
+    match number.checked_mul(unit) {
+        Some(0) => Err("there is nothing between one point and the next; write at least 1".to_owned()),
+        Some(number) => Ok(number),
+        None => Err("no run has so many instructions".to_owned()),
+    }
 }
 
 /// A share of a processor such as `50`, `50%` or `12.5`, in parts of [`WHOLE`].
@@ -79,7 +83,7 @@ mod tests {
     fn counts_and_shares() {
         assert_eq!(count("100M"), Ok(100_000_000));
         assert_eq!(count("7"), Ok(7));
-        for bad in ["", "M", "1T", "-1", "1.5M", "99999999999G"] {
+        for bad in ["", "M", "1T", "-1", "1.5M", "99999999999G", "0", "0M"] {
             assert!(count(bad).is_err(), "{bad}");
         }
         assert_eq!(

@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 use hypervisor::{CrashReport, Partition};
 use machine::{Attention, ExitRequest};
 
+use crate::signals::Wish;
+
 /// Why the run ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum End {
@@ -26,6 +28,8 @@ pub(crate) enum End {
     Expected,
     /// The run has had this time.
     Timeout(Duration),
+    /// This signal is to end the process.
+    Signal(i32),
     /// A thread of ours panicked, and has said so.
     Broken,
 }
@@ -40,7 +44,22 @@ impl End {
             | Self::Quit
             | Self::Unsupported(_) => true,
             Self::PowerOff | Self::DebugExit(0) => expected,
-            Self::Reset | Self::DebugExit(_) | Self::Expected | Self::Broken => false,
+            // Who sends a signal waits for the end, and seldom long.
+            Self::Reset | Self::DebugExit(_) | Self::Expected | Self::Signal(_) | Self::Broken => false,
+        }
+    }
+
+    /// Whether somebody ends the run from outside, whose patience must not depend on the guest or on who reads its output.
+    pub(crate) fn is_from_outside(&self) -> bool {
+        matches!(self, Self::Quit | Self::Timeout(_) | Self::Signal(_))
+    }
+}
+
+impl From<Wish> for End {
+    fn from(wish: Wish) -> Self {
+        match wish {
+            Wish::End => Self::Quit,
+            Wish::Die(signal) => Self::Signal(signal),
         }
     }
 }
@@ -73,10 +92,10 @@ impl Ending {
         self.partition.lock().unwrap_or_else(PoisonError::into_inner).upgrade()
     }
 
-    /// Ends the run, if it has not ended already.
+    /// Ends the run, if it has not ended already. A reset is no end to who ends the run from outside: the guest may be about to boot again.
     pub(crate) fn end(&self, end: End) {
         let mut first = self.end.lock().unwrap_or_else(PoisonError::into_inner);
-        if first.is_none() {
+        if first.is_none() || *first == Some(End::Reset) && end.is_from_outside() {
             *first = Some(end);
             self.ended.notify_all();
         }
@@ -113,9 +132,9 @@ impl Ending {
         }
     }
 
-    /// Forgets the end, for a guest that boots again. Nobody runs.
+    /// Forgets a reset, for a guest that boots again. Nobody runs.
     pub(crate) fn begin_again(&self) {
-        *self.end.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.end.lock().unwrap_or_else(PoisonError::into_inner).take_if(|end| *end == End::Reset);
     }
 }
 

@@ -74,7 +74,7 @@ impl InTurn {
         // A computer that was reset has executed something already.
         let instructions = computer.instructions();
         let points = |kind: fn(u64) -> Points, number: Option<u64>| {
-            let mut points = number.filter(|&number| number != 0).map(kind)?;
+            let mut points = number.map(kind)?;
             points.go_past(instructions);
             Some(points)
         };
@@ -86,7 +86,7 @@ impl InTurn {
             mail: Arc::clone(mail),
             typed,
             instructions,
-            hash: points(Points::every, time.state_hash),
+            hash: points(Points::every, time.state_hash.flatten()),
             rebuild: points(Points::about_every, time.rebuild_every),
         }
     }

@@ -13,7 +13,6 @@ mod own_files;
 mod profile;
 mod rebooting;
 mod report;
-mod request;
 mod serve;
 pub(crate) mod share;
 mod thread;
@@ -39,6 +38,7 @@ use memory::{MemoryObject, Rights, Space, ViewId};
 
 use crate::options::{CpuModel, CpuVendor, EngineName, ProfileOptions, RunOptions, TimeKind};
 use crate::refusal::Refusal;
+use crate::signals;
 use crate::status::Status;
 use computer::{Computer, Plan, SharedInput, SharedOutput};
 use core_file::CoreFile;
@@ -71,11 +71,12 @@ pub(crate) fn run(options: RunOptions) -> Result<Status, Refusal> {
     let layout = MemoryLayout::new(options.memory)?;
     let repeatable = options.time.time == TimeKind::Virtual;
 
-    let mut console = Console::on_stdio(guest.at_end_of_input)?;
     let ending = Arc::new(Ending::default());
+    listen_to_signals(&ending);
+    let mut console = Console::on_stdio(guest.at_end_of_input)?;
     // A terminal's input comes while the guest runs; everything else is there before it starts, if the run is to be repeatable.
     let typed = if repeatable && !std::io::stdin().is_terminal() {
-        Some(Typed::standard_input(guest.at_end_of_input).map_err(Refusal::StandardInput)?)
+        Some(Typed::standard_input(guest.at_end_of_input, &ending)?)
     } else {
         None
     };
@@ -102,7 +103,7 @@ pub(crate) fn run(options: RunOptions) -> Result<Status, Refusal> {
         output: SharedOutput::new(output),
     });
     let mut computer = Computer::new(&plan)?;
-    let profile = Profile::new(&options.profile, &computer.around.partition);
+    let profile = Profile::new(&options.profile, &computer.around.partition)?;
     if let Some(profile) = &profile {
         plan.output.change(|output| profile.watch(&options.profile, output));
     }
@@ -114,7 +115,6 @@ pub(crate) fn run(options: RunOptions) -> Result<Status, Refusal> {
         listen(&mut console, input_ready(&computer, repeatable.then_some(&mail)), &ending, profile.as_ref())?;
     }
 
-    request::listen(&ending)?;
     let limit = verdict.timeout.map(|time| (Instant::now() + time, time));
     let end = loop {
         let running = if repeatable {
@@ -123,8 +123,8 @@ pub(crate) fn run(options: RunOptions) -> Result<Status, Refusal> {
             Running::each(computer, &ending)?
         };
         let end = ending.wait(limit);
-        if matches!(end, End::Quit | End::Timeout(_)) {
-            // Who ends a run does not wait for a reader of its output, who may have stopped to read.
+        if end.is_from_outside() {
+            // A reader of the output may have stopped to read.
             console.abandon_output();
         }
         computer = running.join()?;
@@ -146,18 +146,36 @@ pub(crate) fn run(options: RunOptions) -> Result<Status, Refusal> {
         let clock = computer.around.partition.clock();
         report::statistics(&computer.vps, clock.now(), clock.frequency());
     }
+    // What cannot be kept is no reason to lose the rest.
+    let mut failures = Vec::new();
     if let Some(profile) = &profile {
-        profile.tell_at_end(&computer.vps)?;
+        failures.extend(profile.tell_at_end(&computer.vps).err());
     }
     if let Some(trace) = &trace {
-        report::lost_events(trace.finish()?);
+        failures.extend(trace.finish().map(report::lost_events).err());
     }
-    let status = report::end(&end, verdict.expect.as_deref());
+    let mut status = report::end(&end, verdict.expect.as_deref());
     if let Some(core) = core.filter(|_| end.leaves_core(verdict.expect.is_some())) {
-        core.write(&Arc::clone(computer.space()), &plan.layout.mapped(), &mut computer.vps)?;
-        report::core(core.path());
+        let written = core.write(&Arc::clone(computer.space()), &plan.layout.mapped(), &mut computer.vps);
+        failures.extend(written.map(|()| report::core(core.path())).err());
     }
-    lost.map_or(Ok(status), |source| Err(Refusal::StandardOutput(source)))
+    failures.extend(lost.map(Refusal::StandardOutput));
+    for failure in &failures {
+        tell!("viridian: {failure}");
+        status = Status::Refused;
+    }
+    // It may have come after the end.
+    Ok(signals::received().map_or(status, Status::Signal))
+}
+
+/// Lets signals end the run from now on.
+fn listen_to_signals(ending: &Arc<Ending>) {
+    let ending = Arc::downgrade(ending);
+    signals::listen(move |wish| {
+        if let Some(ending) = ending.upgrade() {
+            ending.end(wish.into());
+        }
+    });
 }
 
 /// What the console does when there is input: it wakes the machine, or leaves that to the thread that runs the VPs in turn.
@@ -253,7 +271,7 @@ fn share(options: &RunOptions) -> Result<Share, Refusal> {
         if time.seed.is_some() {
             return Err(Refusal::NeedsVirtualTime("--seed"));
         }
-        if time.state_hash.is_some_and(|every| every != 0) {
+        if time.state_hash.is_some_and(|every| every.is_some()) {
             return Err(Refusal::NeedsVirtualTime("--state-hash N"));
         }
         if time.rebuild_every.is_some() {

@@ -8,6 +8,7 @@ use hypervisor::{CrashReport, Statistics, Vp};
 use super::computer::Computer;
 use super::ending::End;
 use crate::harmless::harmless;
+use crate::signals;
 use crate::status::Status;
 
 /// The hash of all that the run could go on from. Two runs that print the same were the same up to there.
@@ -62,6 +63,10 @@ pub(crate) fn end(end: &End, expected: Option<&str>) -> Status {
         End::Quit => {
             say("ended on request");
             Status::Done
+        }
+        End::Signal(signal) => {
+            say(&format!("ended by {}", signals::name(*signal)));
+            Status::Signal(*signal)
         }
         End::Broken => {
             say("a bug ended the run; please report what was printed above");

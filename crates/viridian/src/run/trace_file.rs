@@ -18,6 +18,8 @@ use crate::refusal::Refusal;
 
 /// A VP hands its buffer over when it has this many bytes.
 const BUFFER: usize = 64 << 10;
+/// The first line.
+const HEADING: &str = "# tick vp vtl event ...\n";
 /// So many buffers may wait for the file.
 const WAITING: usize = 64;
 
@@ -70,17 +72,32 @@ impl TraceFile {
         drop(self.sender.lock().unwrap_or_else(PoisonError::into_inner).take());
         let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
         let written = writer.map_or(Ok(Ok(())), JoinHandle::join).unwrap_or(Ok(()));
-        written.map_err(|source| Refusal::Write { path: self.path.clone(), source })?;
+        written.map_err(|source| Refusal::Trace { path: self.path.clone(), source })?;
         Ok(self.lost.load(Ordering::Relaxed))
     }
 }
 
+/// Writes what comes. A file that takes no more has whole lines.
 fn write(mut file: File, receiver: &Receiver<String>) -> io::Result<()> {
-    file.write_all(b"# tick vp vtl event ...\n")?;
-    for buffer in receiver {
-        file.write_all(buffer.as_bytes())?;
+    let mut whole = 0;
+    for buffer in std::iter::once(HEADING.to_owned()).chain(receiver) {
+        let mut written = 0;
+        while written < buffer.len() {
+            match file.write(&buffer.as_bytes()[written..]) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(count) => written += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => {
+                    let lines = buffer.as_bytes()[..written].iter().rposition(|&byte| byte == b'\n');
+                    // From a pipe nothing can be taken back.
+                    let _ = file.set_len(whole + lines.map_or(0, |line| line as u64 + 1));
+                    return Err(error);
+                }
+            }
+        }
+        whole += buffer.len() as u64;
     }
-    file.flush()
+    Ok(())
 }
 
 impl TraceSink for TraceFile {
@@ -155,6 +172,6 @@ mod tests {
         for at in 0..200_000 {
             trace.record(at, 0, Vtl::VTL0, TraceEvent::Nmi);
         }
-        assert!(matches!(trace.finish(), Err(Refusal::Write { .. })));
+        assert!(matches!(trace.finish(), Err(Refusal::Trace { .. })));
     }
 }

@@ -4,14 +4,19 @@
 
 use std::collections::VecDeque;
 use std::io::Read;
-use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use machine::SerialInput;
 
+use super::ending::Ending;
+use crate::refusal::Refusal;
+
 /// Most bytes that are taken.
 const MOST: u64 = 64 << 20;
+/// How long the end of the run may go unnoticed while standard input is read.
+const PATIENCE: Duration = Duration::from_millis(20);
 /// How long standard input may take without a word.
 const SILENCE: Duration = Duration::from_secs(1);
 /// Ticks until a guest that has taken the end of its input and runs on is told again: half a second.
@@ -26,29 +31,47 @@ pub(crate) struct Typed {
     tell_again: u64,
 }
 
-/// Says, once, that the end of standard input is a while coming, unless what this gives is dropped before.
-fn tell_of_waiting() -> Sender<()> {
-    let (read, end) = channel();
-    let thread = std::thread::Builder::new().name("waiting".to_owned());
-    // A host without a thread for this will say so for those that are needed.
-    let _ = thread.spawn(move || {
-        if end.recv_timeout(SILENCE) == Err(RecvTimeoutError::Timeout) {
-            tell!(
-                "viridian: waiting for the end of standard input, which --time virtual reads before the guest starts and --timeout begins; \
-                 </dev/null is an empty one"
-            );
+/// Reads up to its end or one byte more than [`MOST`], and says, once, that this takes a while. Nobody who ends the run waits for it.
+fn read_standard_input(ending: &Ending) -> Result<Vec<u8>, Refusal> {
+    let (sender, receiver) = channel();
+    let read = move || {
+        let mut bytes = Vec::new();
+        let read = std::io::stdin().lock().take(MOST + 1).read_to_end(&mut bytes);
+        // Nobody takes it who does not wait any more.
+        let _ = sender.send(read.map(|_| bytes));
+    };
+    std::thread::Builder::new()
+        .name("standard input".to_owned())
+        .spawn(read)
+        .map_err(Refusal::StandardInput)?;
+    let began = Instant::now();
+    let mut told = false;
+    while !ending.is_over() {
+        match receiver.recv_timeout(PATIENCE) {
+            Ok(read) => return read.map_err(Refusal::StandardInput),
+            Err(_) if told || began.elapsed() < SILENCE => {}
+            Err(_) => {
+                tell!(
+                    "viridian: waiting for the end of standard input, which --time virtual reads before the guest starts and --timeout begins; \
+                     </dev/null is an empty one"
+                );
+                told = true;
+            }
         }
-    });
-    read
+    }
+    Ok(Vec::new())
 }
 
 impl Typed {
-    /// All of standard input, and then what stands for its end (after a line feed that the last line lacks).
-    pub(crate) fn standard_input(at_end: &'static [u8]) -> std::io::Result<Self> {
-        let mut bytes = Vec::new();
-        let read = tell_of_waiting();
-        std::io::stdin().lock().take(MOST).read_to_end(&mut bytes)?;
-        drop(read);
+    /// All of standard input, and then what stands for its end (after a line feed that the last line lacks). Nothing if the run is over before that.
+    ///
+    /// # Errors
+    /// If it cannot be read, or has more than [`MOST`] bytes.
+    pub(crate) fn standard_input(at_end: &'static [u8], ending: &Ending) -> Result<Self, Refusal> {
+        let mut bytes = read_standard_input(ending)?;
+        if bytes.len() as u64 > MOST {
+            return Err(Refusal::LongStandardInput(MOST));
+        }
         if !at_end.is_empty() && bytes.last().is_some_and(|&last| last != b'\n') {
             bytes.push(b'\n');
         }

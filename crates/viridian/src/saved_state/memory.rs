@@ -16,10 +16,10 @@ use saved_state::{Error, SavedState};
 use serde_json::json;
 
 use super::options::{FileOptions, FormName};
-use super::unfinished::Unfinished;
 use super::{open, print_json, refused};
 use crate::refusal::Refusal;
 use crate::status::Status;
+use crate::unfinished::Unfinished;
 
 pub(super) fn run(
     file: &FileOptions,

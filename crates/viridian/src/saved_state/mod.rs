@@ -7,17 +7,14 @@ mod memory;
 mod options;
 mod registers;
 mod translate;
-mod unfinished;
 
 pub(crate) use options::SavedStateCommand;
 
 use std::io::{self, Write};
 use std::path::Path;
-use std::sync::Arc;
 
 use saved_state::{Error, PagingMode, SavedState, apply_pending_log};
 use serde_json::Value;
-use signal_hook::consts::SIGXFSZ;
 
 use crate::harmless::harmless_path;
 use crate::refusal::Refusal;
@@ -26,9 +23,6 @@ use options::{FileOptions, PagingName, ViewOptions};
 
 /// Does what was asked.
 pub(crate) fn run(command: &SavedStateCommand) -> Result<Status, Refusal> {
-    // A write beyond the largest size of files then fails, and does not end the process without a word. It cannot be caught only where
-    // there is no such signal.
-    let _ = signal_hook::flag::register(SIGXFSZ, Arc::default());
     match command {
         SavedStateCommand::Info { file, keys } => info::run(file, *keys),
         SavedStateCommand::Registers { file, vp, vtl } => registers::run(file, *vp, *vtl),

@@ -2,7 +2,7 @@
 //! Tiny guests, assembled in the test: multiboot programs of a few instructions, in 32-bit protected mode without paging.
 
 use iced_x86::IcedError;
-use iced_x86::code_asm::{CodeAssembler, al, dx, eax, ecx, edx, esi};
+use iced_x86::code_asm::{CodeAssembler, al, dx, eax, ecx, edi, edx, esi};
 
 /// Where a guest lies; its code follows the 32 bytes of header.
 const ADDRESS: u32 = 0x10_0000;
@@ -66,6 +66,31 @@ impl Guest {
             asm.in_(al, dx)?;
             asm.cmp(al, i32::from(key))?;
             asm.jne(poll)
+        })
+    }
+
+    /// Sends bytes to the console for ever.
+    pub(crate) fn print_for_ever(self) -> Vec<u8> {
+        self.add(|asm| {
+            let mut next = asm.create_label();
+            asm.mov(edx, SERIAL)?;
+            asm.mov(eax, u32::from(b'.'))?;
+            asm.set_label(&mut next)?;
+            asm.out(dx, al)?;
+            asm.jmp(next)
+        })
+        .image()
+    }
+
+    /// Fills memory from 2 MiB up to this address.
+    pub(crate) fn fill_memory(self, end: u32) -> Self {
+        let start = 0x20_0000;
+        self.add(|asm| {
+            asm.mov(edi, start)?;
+            asm.mov(ecx, (end - start) / 4)?;
+            asm.mov(eax, 0x5A5A_5A5A)?;
+            asm.cld()?;
+            asm.rep().stosd()
         })
     }
 

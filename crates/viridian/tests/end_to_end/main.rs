@@ -10,6 +10,7 @@ mod guest;
 mod machine_check;
 mod processor;
 mod profile;
+mod signals;
 mod terminal;
 mod tiny_vmm;
 mod tour;

@@ -116,8 +116,10 @@ fn the_escape_key_ends_a_guest_that_does_not_listen() {
 #[test]
 fn a_signal_gives_it_back_too() {
     let image = guest().exit(9);
-    let status = run_on_terminal(&image, |_, child| {
-        kill_process(Pid::from_child(child), Signal::TERM).expect("a signal can be sent");
-    });
-    assert_eq!(status, None, "ended by the signal");
+    for signal in [Signal::TERM, Signal::HUP, Signal::INT, Signal::QUIT, Signal::USR2, Signal::XCPU] {
+        let status = run_on_terminal(&image, |_, child| {
+            kill_process(Pid::from_child(child), signal).expect("a signal can be sent");
+        });
+        assert_eq!(status, None, "ended by {signal:?}");
+    }
 }

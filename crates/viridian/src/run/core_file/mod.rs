@@ -8,7 +8,7 @@ mod elf;
 mod mappings;
 mod notes;
 
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
@@ -21,6 +21,8 @@ use x86::paging::{PagingRegisters, load_pdptes};
 
 use super::VIEW;
 use crate::refusal::Refusal;
+use crate::signals;
+use crate::unfinished::{self, Unfinished};
 use elf::Load;
 use mappings::{Collector, Mapping, Tables};
 
@@ -34,29 +36,18 @@ const PIECE: usize = 16 * PAGE_SIZE as usize;
 /// Where a core is to be written.
 pub(crate) struct CoreFile {
     path: PathBuf,
-    /// Its name while it is not whole.
-    partial: PathBuf,
 }
 
 impl CoreFile {
     /// Makes sure, before the run, that a core could be written.
     pub(crate) fn new(path: &Path) -> Result<Self, Refusal> {
         let refusal = |source: io::Error| Refusal::Write { path: path.to_owned(), source };
-        let name = path.file_name().ok_or_else(|| refusal(io::ErrorKind::IsADirectory.into()))?;
         // A core replaces what has its name: that may be an older core, but no device, pipe, folder or link.
         if fs::symlink_metadata(path).is_ok_and(|found| !found.is_file()) {
             return Err(refusal(io::Error::other("it is there already, and is not a regular file")));
         }
-        let folder = match path.parent() {
-            Some(folder) if folder != Path::new("") => folder,
-            _ => Path::new("."),
-        };
-        if !fs::metadata(folder).map_err(refusal)?.is_dir() {
-            return Err(refusal(io::ErrorKind::NotADirectory.into()));
-        }
-        rustix::fs::access(folder, rustix::fs::Access::WRITE_OK).map_err(|error| refusal(error.into()))?;
-        let partial = folder.join(format!(".{}.{}.partial", name.to_string_lossy(), std::process::id()));
-        Ok(Self { path: path.to_owned(), partial })
+        unfinished::check(path).map_err(refusal)?;
+        Ok(Self { path: path.to_owned() })
     }
 
     /// The file's name.
@@ -66,19 +57,8 @@ impl CoreFile {
 
     /// Writes the core. Under its own name there is a whole one or none.
     pub(crate) fn write(&self, space: &Space, memory: &[Range<u64>], vps: &mut [Vp]) -> Result<(), Refusal> {
-        let written = self.write_partial(space, memory, vps).and_then(|()| {
-            fs::rename(&self.partial, &self.path)
-                .map_err(|source| Refusal::Write { path: self.path.clone(), source })
-        });
-        if written.is_err() {
-            // What is left of it is of no use; that it could not be removed either adds nothing.
-            let _ = fs::remove_file(&self.partial);
-        }
-        written
-    }
-
-    fn write_partial(&self, space: &Space, memory: &[Range<u64>], vps: &mut [Vp]) -> Result<(), Refusal> {
-        let refusal = |source: io::Error| Refusal::Write { path: self.partial.clone(), source };
+        let refusal = |source: io::Error| Refusal::Write { path: self.path.clone(), source };
+        let unfinished = Unfinished::begin(&self.path).map_err(refusal)?;
         let mut collected = Vec::new();
         let mut collector = Collector::new(space);
         for (position, vp) in vps.iter_mut().enumerate() {
@@ -89,7 +69,7 @@ impl CoreFile {
         notes::append_vmcoreinfo(&mut collected, space, memory);
         let headers = elf::headers(&collected, &loads(collector.finish(), memory));
 
-        let file = File::create(&self.partial).map_err(refusal)?;
+        let file = unfinished.file().map_err(refusal)?;
         let bytes: u64 = memory.iter().map(|range| range.end - range.start).sum();
         file.set_len(headers.len() as u64 + bytes).map_err(refusal)?;
         file.write_all_at(&headers, 0).map_err(refusal)?;
@@ -98,6 +78,9 @@ impl CoreFile {
         for range in memory {
             let mut gpa = range.start;
             while gpa < range.end {
+                if let Some(signal) = signals::received() {
+                    return Err(refusal(io::Error::other(format!("{} came first", signals::name(signal)))));
+                }
                 let length = (range.end - gpa).min(PIECE as u64) as usize;
                 space.read(VIEW, gpa, &mut piece[..length], Rights::NONE)?;
                 if piece[..length].iter().any(|byte| *byte != 0) {
@@ -106,7 +89,7 @@ impl CoreFile {
                 (gpa, offset) = (gpa + length as u64, offset + length as u64);
             }
         }
-        Ok(())
+        unfinished.finish().map_err(refusal)
     }
 }
 

@@ -16,6 +16,7 @@ use machine::SerialOutput;
 use super::expect;
 use crate::options::{Phase, ProfileOptions};
 use crate::refusal::Refusal;
+use crate::unfinished;
 
 /// The phase in which every run begins.
 const FIRST: &str = "boot";
@@ -53,8 +54,17 @@ struct Report {
 
 impl Profile {
     /// `None` if nobody wants one.
-    pub(crate) fn new(options: &ProfileOptions, partition: &Arc<Partition>) -> Option<Arc<Self>> {
-        let file = options.profile.clone()?;
+    ///
+    /// # Errors
+    /// If its file could not be written.
+    pub(crate) fn new(
+        options: &ProfileOptions,
+        partition: &Arc<Partition>,
+    ) -> Result<Option<Arc<Self>>, Refusal> {
+        let Some(file) = options.profile.clone() else { return Ok(None) };
+        if let Some(path) = &file {
+            unfinished::check(path).map_err(|source| Refusal::Write { path: path.clone(), source })?;
+        }
         let mut names = vec![FIRST.to_owned()];
         for phase in phases(options) {
             if !names.contains(&phase.name) {
@@ -63,7 +73,8 @@ impl Profile {
         }
         let spent = vec![Duration::ZERO; names.len()];
         let clock = PhaseClock { current: 0, since: Instant::now(), spent };
-        Some(Arc::new(Self { partition: Arc::clone(partition), names, clock: Mutex::new(clock), file }))
+        let partition = Arc::clone(partition);
+        Ok(Some(Arc::new(Self { partition, names, clock: Mutex::new(clock), file })))
     }
 
     /// `output`, starting phases by what goes through it.
@@ -131,7 +142,8 @@ impl Profile {
         };
         let is_json = path.extension().is_some_and(|extension| extension == "json");
         let page = if is_json { json::page(&report) } else { text::page(&report) };
-        std::fs::write(path, page + "\n").map_err(|source| Refusal::Write { path: path.clone(), source })
+        unfinished::write(path, (page + "\n").as_bytes())
+            .map_err(|source| Refusal::Write { path: path.clone(), source })
     }
 }
 

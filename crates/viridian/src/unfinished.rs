@@ -2,34 +2,71 @@
 //! A file that has another name until it is whole, and is gone if it never becomes whole: by a failure, or by a signal.
 
 use std::fs::{self, File, Permissions};
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rustix::fs::{Access, Gid, Uid, access, fchown};
 use rustix::io::Errno;
-use signal_hook::consts::{
-    SIGALRM, SIGHUP, SIGINT, SIGIO, SIGPROF, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGVTALRM, SIGXCPU,
-};
-use signal_hook::iterator::Signals;
 use tempfile::NamedTempFile;
 
 /// What is to be removed if a signal ends the process.
-static UNFINISHED: Mutex<Option<PathBuf>> = Mutex::new(None);
+static UNFINISHED: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 
-/// Signals that end a process. SIGXFSZ, which would, is kept from it for every subcommand.
-const DEADLY: [i32; 11] =
-    [SIGHUP, SIGINT, SIGQUIT, SIGUSR1, SIGUSR2, SIGALRM, SIGTERM, SIGXCPU, SIGVTALRM, SIGPROF, SIGIO];
 /// Links that are followed, as the system does.
 const MOST_LINKS: usize = 40;
 
-fn lock() -> MutexGuard<'static, Option<PathBuf>> {
+fn lock() -> MutexGuard<'static, Vec<PathBuf>> {
     UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Removes what is unfinished, for a process that ends. Nothing new begins while what this gives is held.
+pub(crate) fn remove() -> impl Sized {
+    let mut unfinished = lock();
+    for path in unfinished.drain(..) {
+        // There is nobody left to tell.
+        let _ = fs::remove_file(path);
+    }
+    unfinished
+}
+
+/// Finds out whether the file could be begun, long before it is.
+pub(crate) fn check(path: &Path) -> io::Result<()> {
+    let path = follow(path)?;
+    if path.file_name().is_none() || path.is_dir() {
+        return Err(Errno::ISDIR.into());
+    }
+    let folder = folder(&path);
+    if !fs::metadata(folder)?.is_dir() {
+        return Err(Errno::NOTDIR.into());
+    }
+    if path.exists() {
+        access(&path, Access::WRITE_OK)?;
+        if !path.is_file() {
+            return Ok(());
+        }
+    }
+    Ok(access(folder, Access::WRITE_OK)?)
+}
+
+/// Writes a file that is whole or not there; what is there and no file, such as a device, is written to as it is.
+pub(crate) fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    if fs::metadata(path).is_ok_and(|found| !found.is_file()) {
+        return fs::write(path, bytes);
+    }
+    let unfinished = Unfinished::begin(path)?;
+    unfinished.file()?.write_all(bytes)?;
+    unfinished.finish()
+}
+
+/// Where a file lies.
+fn folder(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
 /// A file in the making. Dropped before [`finish`](Self::finish), it leaves nothing.
-pub(super) struct Unfinished {
+pub(crate) struct Unfinished {
     file: NamedTempFile,
     /// The name it is to have.
     path: PathBuf,
@@ -39,10 +76,9 @@ pub(super) struct Unfinished {
 impl Unfinished {
     /// Begins the file that `path` is to name. If that is a link, what it leads to is written. If there is such a file already, it is replaced
     /// when the new one is whole, which gets its permissions and, if the system lets it, its owner.
-    pub(super) fn begin(path: &Path) -> io::Result<Self> {
+    pub(crate) fn begin(path: &Path) -> io::Result<Self> {
         let path = follow(path)?;
-        remove_on_signals()?;
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let folder = folder(&path);
         let existing = fs::metadata(&path).ok();
         // What is there is nobody's to see before it is; a new file has what the user's umask lets through.
         let mode = if existing.is_some() { 0o600 } else { 0o666 };
@@ -56,7 +92,7 @@ impl Unfinished {
         }
         let mut unfinished = lock();
         let file = builder.make_in(folder, |path| how.open(path))?;
-        *unfinished = Some(file.path().into());
+        unfinished.push(file.path().into());
         drop(unfinished);
         let permissions = match existing {
             Some(existing) => {
@@ -71,16 +107,17 @@ impl Unfinished {
     }
 
     /// The file to write to.
-    pub(super) fn file(&self) -> io::Result<File> {
+    pub(crate) fn file(&self) -> io::Result<File> {
         self.file.as_file().try_clone()
     }
 
     /// Gives the file its name.
-    pub(super) fn finish(self) -> io::Result<()> {
+    pub(crate) fn finish(self) -> io::Result<()> {
         self.file.as_file().set_permissions(self.permissions)?;
         let mut unfinished = lock();
+        let partial = self.file.path().to_owned();
         let named = self.file.persist(self.path);
-        *unfinished = None;
+        unfinished.retain(|path| *path != partial);
         named.map(drop).map_err(|error| error.error)
     }
 }
@@ -93,38 +130,4 @@ fn follow(path: &Path) -> io::Result<PathBuf> {
         path = path.parent().unwrap_or(Path::new("")).join(target);
     }
     Err(Errno::LOOP.into())
-}
-
-/// From now on signals that end the process remove what is unfinished first. Those that whoever started it wants to be ignored (as `nohup`
-/// does) are.
-fn remove_on_signals() -> io::Result<()> {
-    static WATCHED: Mutex<bool> = Mutex::new(false);
-    let mut watched = WATCHED.lock().unwrap_or_else(PoisonError::into_inner);
-    if !*watched {
-        let ignored = ignored_signals();
-        let signals = Signals::new(DEADLY.into_iter().filter(|signal| ignored >> (signal - 1) & 1 == 0))?;
-        std::thread::Builder::new().name("signals".into()).spawn(move || watch(signals))?;
-        *watched = true;
-    }
-    Ok(())
-}
-
-fn watch(mut signals: Signals) {
-    for signal in signals.forever() {
-        // Held to the end: nothing new begins.
-        let unfinished = lock();
-        if let Some(path) = &*unfinished {
-            // There is nobody left to tell.
-            let _ = fs::remove_file(path);
-        }
-        // Ends the process. It fails only for signals that do not exist.
-        let _ = signal_hook::low_level::emulate_default_handler(signal);
-    }
-}
-
-/// Signals that the process was started with as ignored, bit n - 1 for signal n.
-fn ignored_signals() -> u64 {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
 }
