@@ -315,6 +315,163 @@ mod tests {
     fn the_microcode_revision_survives_writes() {
         let mut msrs = ProcessorMsrs::new(true);
         msrs.write(0x8B, 0, Vendor::Intel, 40).unwrap();
-        assert_eq!(msrs.read(0x8B, Vendor::Intel).unwrap() >> 32, 1);
+        // Intel's processors show it in bits 63:32, AMD's in 31:0.
+        assert_eq!(msrs.read(0x8B, Vendor::Intel), Some(1 << 32 | 1));
+    }
+
+    /// SDM 3A 11.11.2.2: 8 ranges of 64 KiB, 16 of 16 KiB, 64 of 4 KiB, a byte for each.
+    #[test]
+    fn fixed_ranges_say_how_the_first_mebibyte_is_cached() {
+        let registers = [0x250, 0x258, 0x259].into_iter().chain(0x268..=0x26F);
+        let ranges: Vec<(u32, u32, u64)> = registers
+            .flat_map(|number| (0..8).map(move |piece| (number, piece)))
+            .scan(0u64, |next, (number, piece)| {
+                let start = *next;
+                *next += match number {
+                    0x250 => 0x1_0000,
+                    0x258 | 0x259 => 0x4000,
+                    _ => 0x1000,
+                };
+                Some((number, piece, start))
+            })
+            .collect();
+        let ends = ranges[1..].iter().map(|range| range.2).chain([1 << 20]);
+        for (&(number, piece, start), end) in ranges.iter().zip(ends) {
+            let mut msrs = ProcessorMsrs::new(false);
+            let value = 0x0606_0606_0606_0606 ^ 2 << (8 * piece);
+            msrs.write(number, value, Vendor::Intel, 40).unwrap();
+            assert_eq!(msrs.read(number, Vendor::Amd), Some(value));
+            let of = |gpa: u64| msrs.memory_type(gpa, 40);
+            assert_eq!(
+                (of(start), of(end - 1)),
+                (MemoryType::WriteThrough, MemoryType::WriteThrough),
+                "{start:#x}"
+            );
+            assert_eq!(
+                (of(start.wrapping_sub(1)), of(end)),
+                (MemoryType::WriteBack, MemoryType::WriteBack),
+                "{start:#x}"
+            );
+        }
+    }
+
+    #[test]
+    fn mtrrs_that_are_off_do_not_count() {
+        let mut msrs = ProcessorMsrs::new(false);
+        msrs.write(0x250, 0, Vendor::Intel, 40).unwrap();
+        assert_eq!(msrs.memory_type(0x1000, 40), MemoryType::Uncacheable);
+        msrs.write(0x2FF, 0x804, Vendor::Intel, 40).unwrap();
+        assert_eq!(
+            msrs.memory_type(0x1000, 40),
+            MemoryType::WriteThrough,
+            "the default, without fixed ranges"
+        );
+        msrs.write(0x2FF, 0x406, Vendor::Intel, 40).unwrap();
+        assert_eq!(msrs.memory_type(0x1000, 40), MemoryType::Uncacheable, "without MTRRs");
+        assert_eq!(msrs.memory_type(0x10_0000, 40), MemoryType::Uncacheable);
+    }
+
+    /// SDM 3A 11.11.4.1: where variable ranges overlap, UC wins, then WT over WB; what else overlaps is undefined, and UC here.
+    #[test]
+    fn the_stricter_of_two_ranges_counts() {
+        use MemoryType::{Uncacheable, WriteBack, WriteCombining, WriteProtected, WriteThrough};
+        let types = [WriteBack, WriteThrough, WriteCombining, WriteProtected, Uncacheable];
+        for first in types {
+            for second in types {
+                let mut msrs = ProcessorMsrs::new(false);
+                // A range of 1 MiB at 256 MiB, and one of 64 KiB inside.
+                for (number, value) in [
+                    (0x202, 0x1000_0000 | first as u64),
+                    (0x203, 0xFF_FFF0_0800),
+                    (0x20E, 0x1001_0000 | second as u64),
+                    (0x20F, 0xFF_FFFF_0800),
+                ] {
+                    msrs.write(number, value, Vendor::Intel, 40).unwrap();
+                }
+                let expected = match (first, second) {
+                    (one, other) if one == other => one,
+                    (WriteBack, other) | (other, WriteBack) => other,
+                    _ => Uncacheable,
+                };
+                assert_eq!(msrs.memory_type(0x1001_8000, 40), expected, "{first:?} and {second:?}");
+                assert_eq!(msrs.memory_type(0x1001_0000, 40), expected, "{first:?} and {second:?}");
+                assert_eq!(msrs.memory_type(0x1000_F000, 40), first);
+                assert_eq!(msrs.memory_type(0x1002_0000, 40), first);
+                assert_eq!(msrs.memory_type(0x1010_0000, 40), WriteBack, "the default");
+                assert_eq!(msrs.memory_type(0x0FFF_F000, 40), WriteBack);
+                msrs.write(0x203, 0xFF_FFF0_0000, Vendor::Intel, 40).unwrap();
+                assert_eq!(msrs.memory_type(0x1000_0000, 40), WriteBack, "a range that is not valid");
+            }
+        }
+    }
+
+    /// Which MSRs there are, and which of their bits can be set: each of them alone.
+    #[test]
+    fn bits_that_do_not_exist_fault() {
+        let all = |bits: &[u32]| bits.iter().fold(0u64, |all, bit| all | 1 << bit);
+        for (vendor, number, reset, writable) in [
+            (Vendor::Intel, 0x17A, 0, 0b111),
+            (Vendor::Amd, 0x17A, 0, 0b111),
+            (Vendor::Intel, 0x1D9, 0, 0),
+            // Fast strings can be switched off; that there is no branch trace and no PEBS stays.
+            (Vendor::Intel, 0x1A0, all(&[0, 11, 12]), 1),
+            (Vendor::Intel, 0x48, 0, 0b11),
+            (Vendor::Amd, 0xC001_0010, 0, all(&[18, 19, 20, 21, 22])),
+            (Vendor::Amd, 0xC001_0015, all(&[24]), all(&[0, 3, 6, 8, 18, 24, 30])),
+            (Vendor::Amd, 0xC001_001F, 0, all(&[46])),
+        ] {
+            let mut msrs = ProcessorMsrs::new(false);
+            assert_eq!(msrs.read(number, vendor), Some(reset), "{number:#x}");
+            for bit in 0..64 {
+                let (before, value) = (msrs.read(number, vendor), reset ^ 1 << bit);
+                let done = msrs.write(number, value, vendor, 40).is_ok();
+                assert_eq!(done, writable >> bit & 1 != 0, "{number:#x} bit {bit}");
+                let after = msrs.read(number, vendor);
+                assert_eq!(after, if done { Some(value) } else { before }, "{number:#x} bit {bit}");
+            }
+        }
+    }
+
+    #[test]
+    fn registers_of_the_processor_that_only_tell() {
+        let mut msrs = ProcessorMsrs::new(false);
+        for (vendor, number, value) in [
+            (Vendor::Intel, 0xFE, 0x508),
+            (Vendor::Intel, 0x3A, 1),
+            (Vendor::Intel, 0x179, 0),
+            (Vendor::Amd, 0x179, 0),
+            (Vendor::Amd, 0xC001_0140, 0),
+            (Vendor::Amd, 0xC001_0141, 0),
+        ] {
+            assert_eq!(msrs.read(number, vendor), Some(value), "{number:#x}");
+            assert!(msrs.write(number, value, vendor, 40).is_err(), "{number:#x}");
+        }
+        // LFENCE serialises, and cannot be made not to; a write is lost.
+        msrs.write(0xC001_1029, 0, Vendor::Amd, 40).unwrap();
+        msrs.write(0xC001_1029, 2, Vendor::Amd, 40).unwrap();
+        assert_eq!(msrs.read(0xC001_1029, Vendor::Amd), Some(2));
+        assert!(msrs.write(0xC001_1029, 1, Vendor::Amd, 40).is_err());
+        for (amd, number) in [(true, 0xC001_0010), (true, 0xC001_001F), (true, 0xC001_1029), (false, 0x3A)] {
+            let other = if amd { Vendor::Intel } else { Vendor::Amd };
+            assert_eq!(msrs.read(number, other), None, "{number:#x}");
+            assert!(msrs.write(number, 0, other, 40).is_err(), "{number:#x}");
+        }
+    }
+
+    /// SDM 3A 11.11.2.1, 11.11.2.3: defined bits, and addresses as wide as the guest's.
+    #[test]
+    fn every_bit_of_a_memory_range_is_checked() {
+        let bits = |number: u32, base: u64| -> u64 {
+            let accepted = (0..64).filter(|bit| {
+                let mut msrs = ProcessorMsrs::new(false);
+                msrs.write(number, base ^ 1 << bit, Vendor::Intel, 40).is_ok()
+            });
+            accepted.fold(0, |all, bit| all | 1 << bit)
+        };
+        // From WB the other types of one bit's difference: WT, and 2 and 7, which are none; UC from WT or WC.
+        assert_eq!(bits(0x2FF, 6), 1 << 11 | 1 << 10 | 1 << 1);
+        assert_eq!(bits(0x2FF, 5), 1 << 11 | 1 << 10 | 1 << 0 | 1 << 2);
+        assert_eq!(bits(0x20C, 0), 0xFF_FFFF_F000 | 1 << 0 | 1 << 2);
+        assert_eq!(bits(0x20D, 0), 0xFF_FFFF_F800);
     }
 }

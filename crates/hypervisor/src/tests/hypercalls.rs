@@ -216,6 +216,37 @@ fn a_list_flush_names_pages() {
     assert_eq!(flushed(&mut lab, 1), ["All"]);
 }
 
+/// Flushes that come before the VP runs again are carried out together, each page once; more than 32 runs are everything.
+#[test]
+fn flushes_add_up_until_the_vp_runs() {
+    let mut lab = lab(2);
+    let flush = |lab: &mut Lab, pages: std::ops::Range<u64>| {
+        let list: Vec<u64> = pages.map(|page| page << 12).collect();
+        assert_eq!(flush_list(lab, 0, 2, &list), HvStatus::SUCCESS);
+    };
+    let named = |pages: std::ops::Range<u64>| {
+        let runs: Vec<String> = pages.map(|page| format!("({}, 1)", page << 12)).collect();
+        format!("Pages([{}])", runs.join(", "))
+    };
+    flush(&mut lab, 1..3);
+    flush(&mut lab, 3..4);
+    assert_eq!(flushed(&mut lab, 1), [named(1..4)]);
+    assert!(flushed(&mut lab, 1).is_empty(), "once");
+    flush(&mut lab, 1..21);
+    flush(&mut lab, 21..33);
+    assert_eq!(flushed(&mut lab, 1), [named(1..33)]);
+    flush(&mut lab, 1..33);
+    flush(&mut lab, 33..34);
+    assert_eq!(flushed(&mut lab, 1), ["All"]);
+    // One address space without its global translations, and a page.
+    assert_eq!(flush_space(&mut lab, 0x1000, NON_GLOBAL, 2), HvStatus::SUCCESS);
+    flush(&mut lab, 1..2);
+    assert_eq!(flushed(&mut lab, 1), ["NonGlobal".to_owned(), named(1..2)]);
+    assert_eq!(flush_space(&mut lab, 0x1000, 0, 2), HvStatus::SUCCESS);
+    flush(&mut lab, 1..2);
+    assert_eq!(flushed(&mut lab, 1), ["All"], "which is all of that space, and more");
+}
+
 /// B03.009 to B03.011, B03.054: a long list gives way to interrupts with RIP on the call and the progress in RCX, and is then made again.
 #[test]
 fn a_long_list_gives_way_to_interrupts() {

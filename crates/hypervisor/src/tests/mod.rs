@@ -10,6 +10,8 @@ mod interface;
 mod machine_checks;
 mod monitors;
 mod ports;
+mod processor;
+mod register_places;
 mod registers;
 mod rules;
 mod saved;

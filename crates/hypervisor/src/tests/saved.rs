@@ -1,12 +1,17 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Partitions that are saved, and others that go on from there.
 
+use engine::SegmentName;
 use state::{Damaged, Reader, State, Writer};
+use tlfs::interrupt::{InterruptControl, InterruptType, InterruptVector};
 use tlfs::msr;
 use tlfs::synic::MessageType;
-use tlfs::vp::VpIndex;
+use tlfs::vp::{InitialVpContext, VpIndex};
+use x86::apic::DeliveryMode;
+use zerocopy::{FromBytes, IntoBytes};
 
 use super::*;
+use crate::local_apic::InterruptMessage;
 use crate::{GuestTarget, PortKind, PortOwner};
 
 const SINT: u8 = 4;
@@ -109,6 +114,82 @@ fn time_stands_while_a_partition_is_saved() {
     restore(&mut third, &bytes).unwrap();
     third.advance(SECOND);
     assert_eq!(third.partition.clock().now(), second.partition.clock().now());
+}
+
+/// Takes up what was saved of one partition in another that is like it.
+fn moved(first: &Lab) -> Lab {
+    let mut second = Lab::new(2);
+    restore(&mut second, &save(first)).unwrap();
+    second
+}
+
+/// B10.018: the external interrupt that a parent asserts, and whether it has to be cleared.
+#[test]
+fn what_a_parent_asserts_goes_along() {
+    let assert = |lab: &Lab, kind, vector| {
+        let control = InterruptControl::new()
+            .with_interrupt_type(kind)
+            .with_level_triggered(kind == InterruptType::FIXED);
+        lab.partition.assert_virtual_interrupt(control, 0, InterruptVector(vector), Vtl::VTL0)
+    };
+    let first = Lab::new(2);
+    assert_eq!(assert(&first, InterruptType::EXT_INT, 0x30), HvStatus::SUCCESS);
+    let mut second = moved(&first);
+    assert_eq!(second.interrupts(0), [0x30]);
+    let third = moved(&second);
+    assert_eq!(assert(&third, InterruptType::EXT_INT, 0x31), HvStatus::ACKNOWLEDGED);
+    assert_eq!(third.partition.clear_virtual_interrupt(Vtl::VTL0), HvStatus::SUCCESS);
+    assert_eq!(moved(&third).partition.clear_virtual_interrupt(Vtl::VTL0), HvStatus::NOT_ACKNOWLEDGED);
+    // A level that was not delivered yet can be withdrawn here as there.
+    assert_eq!(assert(&third, InterruptType::FIXED, 0x50), HvStatus::SUCCESS);
+    let mut fourth = moved(&third);
+    assert_eq!(assert(&fourth, InterruptType::FIXED, InterruptVector::NONE.0), HvStatus::SUCCESS);
+    assert!(fourth.interrupts(0).is_empty());
+    assert_eq!(moved(&third).interrupts(0), [0x50]);
+}
+
+/// A VP that was told how to start and has not run since.
+#[test]
+fn a_start_goes_along() {
+    let waiting = || {
+        let lab = Lab::new(2);
+        let mut state = lab.partition.vp(1).state();
+        state.set_run_state(crate::vp::state::RunState::WaitForStartUp, lab.partition.reference_time());
+        drop(state);
+        lab
+    };
+    let by_message = waiting();
+    let start_up = InterruptMessage::from_device(DeliveryMode::StartUp, 0x9A, 1, false, false);
+    assert!(by_message.partition.deliver(start_up));
+    let mut second = moved(&by_message);
+    second.pass(1);
+    let code = second.vps[1].registers().segment(SegmentName::Cs);
+    assert_eq!((code.base, code.selector.into_bits()), (0x9_A000, 0x9A00));
+    let by_call = waiting();
+    let context = InitialVpContext::read_from_bytes(super::services::context()[2..].as_bytes()).unwrap();
+    by_call.partition.start_virtual_processor(1, &context).unwrap();
+    let mut second = moved(&by_call);
+    second.pass(1);
+    let registers = second.vps[1].registers();
+    assert_eq!(
+        (registers.rip(), registers.gpr(Gpr::Rsp), registers.control().cr3),
+        (0x7003, 0x6000, 0x10_0000)
+    );
+}
+
+/// Ids of ports go on after the last one, so that no message of an old port is taken for one of a new.
+#[test]
+fn ids_of_ports_go_on() {
+    let first = Lab::new(2);
+    let create =
+        |lab: &Lab| lab.partition.create_guest_port(PortKind::Message, VpIndex(0), sint(SINT)).unwrap();
+    let ids = [create(&first), create(&first), create(&first)].map(|port| {
+        first.partition.delete_port(&port);
+        port.id().into_bits()
+    });
+    let next = create(&moved(&first)).id().into_bits();
+    assert!(!ids.contains(&next), "{next} was one of {ids:?}");
+    assert_eq!(create(&first).id().into_bits(), next);
 }
 
 #[test]

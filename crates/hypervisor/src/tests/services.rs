@@ -314,7 +314,7 @@ fn a_retargeted_interrupt_has_a_well_formed_target() {
 }
 
 /// Words of an input that starts VP 1 in 64-bit mode.
-fn context() -> [u64; 30] {
+pub(super) fn context() -> [u64; 30] {
     let code = [0, 0xA09B_0008_FFFF_FFFF];
     let data = [0, 0xC093_0010_FFFF_FFFF];
     let mut words = [0; 30];
