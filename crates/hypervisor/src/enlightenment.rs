@@ -121,6 +121,8 @@ enlightenments! {
     VirtualGuestIdle: Feature(FEATURE.with_virtual_guest_idle(true)), needs [AccessGuestIdleReg];
     /// The MSRs that [`Enlightenment::AccessFrequencyRegs`] admits to.
     TimerFrequencies: Feature(FEATURE.with_timer_frequencies(true)), needs [AccessFrequencyRegs];
+    /// Machine checks that the parent makes up, in a bank of their own (TLFS 7.7).
+    SyntheticMachineCheck: Feature(FEATURE.with_synthetic_machine_check(true)), needs [];
     /// Crash reports (TLFS 4.3).
     GuestCrashMsrs: Feature(FEATURE.with_guest_crash_msrs(true)), needs [];
     /// Descriptor-table registers that user code may not read (TLFS 8.12).

@@ -22,6 +22,7 @@ pub mod fuzz;
 mod hypercall_page;
 mod intercept;
 pub mod local_apic;
+mod machine_check;
 mod msr;
 mod overlay;
 mod page_rights;

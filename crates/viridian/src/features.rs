@@ -46,6 +46,9 @@ pub(crate) fn call_refusal(call: &CallInfo) -> Option<&'static str> {
     if served_calls().iter().any(|served| served.code == call.code) {
         return None;
     }
+    if call.code == CallCode::INJECT_SYNTHETIC_MACHINE_CHECK {
+        return Some("a parent's, and its layout is not public: the host program has it as a method");
+    }
     if call.code == CallCode::EXT_MEMORY_HEAT_HINT {
         return Some("the host takes no hints about memory: pages stay as they are");
     }

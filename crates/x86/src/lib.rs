@@ -15,6 +15,7 @@ pub mod control;
 pub mod cpuid;
 pub mod exception;
 pub mod idt;
+pub mod machine_check;
 pub mod memory_type;
 pub mod msr;
 pub mod paging;

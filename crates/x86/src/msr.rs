@@ -91,8 +91,14 @@ pub const IA32_PERF_GLOBAL_STATUS: u32 = 0x38E;
 pub const IA32_PERF_GLOBAL_CTRL: u32 = 0x38F;
 /// Clears performance counter overflows.
 pub const IA32_PERF_GLOBAL_OVF_CTRL: u32 = 0x390;
-/// First machine-check bank: control; status, address and misc follow, then the next bank.
+/// First machine-check bank: control. The next bank's registers follow on its four.
 pub const IA32_MC0_CTL: u32 = 0x400;
+/// Its status.
+pub const IA32_MC0_STATUS: u32 = 0x401;
+/// Its address.
+pub const IA32_MC0_ADDR: u32 = 0x402;
+/// Its miscellaneous word.
+pub const IA32_MC0_MISC: u32 = 0x403;
 /// First of the VMX capability registers.
 pub const IA32_VMX_BASIC: u32 = 0x480;
 /// Last of the VMX capability registers.

@@ -7,7 +7,8 @@ use support::apic::{self, register};
 use support::hyperv::{arrivals, hypercall};
 use support::page::{self, Page, Size, bits};
 use support::trap::State;
-use support::{check, cpu, skip, trap};
+use support::trap::vector::GENERAL_PROTECTION;
+use support::{check, cpu, guarded, skip, trap};
 use tlfs::HvStatus;
 use tlfs::hypercall::CallCode;
 use tlfs::msr;
@@ -15,7 +16,9 @@ use tlfs::msr;
 pub(crate) fn check(guest: &Guest) {
     arrivals::expect(vector::IPI);
     instructions();
+    odd_accesses();
     registers(guest);
+    end_of_interrupt(guest);
     cluster(guest);
 }
 
@@ -48,6 +51,35 @@ fn instructions() {
         check!("B10.007", by_register == 0x30, "MOV of a constant, opcode C7");
     }
     check!("B10.007", pushed() == Some(0x30), "PUSH, opcode FF");
+    apic::write(register::TPR, 0);
+}
+
+/// Accesses of other sizes, and not to a multiple of four bytes: none has to work, and one that does not is #GP.
+fn odd_accesses() {
+    if trap::rdmsr(0x1B).map(|base| base & 0xF_FFFF_FFFF_F400) != Ok(APIC) {
+        return skip!("B10.004", "the local APIC is not at its usual place");
+    }
+    let tpr = APIC + u64::from(register::TPR);
+    apic::write(register::TPR, 0x20);
+    // SAFETY: the task priority of a processor whose interrupts are off; faults are caught.
+    let refused = unsafe {
+        [
+            guarded!("mov byte ptr [{at}], 0x31"; at = in(reg) tpr),
+            guarded!("mov word ptr [{at}], 0x31"; at = in(reg) tpr),
+            guarded!("mov qword ptr [{at}], 0x31"; at = in(reg) tpr),
+            guarded!("mov dword ptr [{at}], 0x31"; at = in(reg) tpr + 2),
+            guarded!("mov {value}, [{at}]"; at = in(reg) tpr, value = out(reg) _),
+            guarded!("mov {value:e}, [{at}]"; at = in(reg) tpr + 2, value = out(reg) _),
+        ]
+    };
+    let refused =
+        refused.iter().filter(|fault| fault.is_some_and(|fault| fault.vector == GENERAL_PROTECTION)).count();
+    let kept = apic::read(register::TPR);
+    check!(
+        "B10.004",
+        refused == 6 && kept == 0x20,
+        "{refused} of 6 accesses of odd sizes and places are #GP, and the register is {kept:#x} as before"
+    );
     apic::write(register::TPR, 0);
 }
 
@@ -92,6 +124,25 @@ fn registers(guest: &Guest) {
     );
     let arrived = arrivals::wait(|| arrivals::count(vector::IPI) != before);
     check!("B10.009", arrived, "and the interrupt arrives");
+}
+
+fn end_of_interrupt(guest: &Guest) {
+    if !guest.interface.privileges.access_intr_ctrl_regs() {
+        return skip!("B10.012", "no AccessIntrCtrlRegs");
+    }
+    arrivals::expect_unended(vector::IPI);
+    for value in [0, 0xFFFF_FFFF] {
+        apic::send(0, apic::FIXED | apic::TO_SELF | u32::from(vector::IPI));
+        let served = arrivals::wait(|| apic::is_in_service(vector::IPI));
+        let refused = write_faults(msr::EOI, 1 << 32 | value) && apic::is_in_service(vector::IPI);
+        let ended = trap::wrmsr(msr::EOI, value).is_ok() && !apic::is_in_service(vector::IPI);
+        check!(
+            "B10.012",
+            served && refused && ended,
+            "EOI {value:#x} ends the interrupt in service, and the same with a bit above 31 does not"
+        );
+    }
+    arrivals::expect(vector::IPI);
 }
 
 fn cluster(guest: &Guest) {

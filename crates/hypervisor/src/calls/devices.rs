@@ -5,6 +5,7 @@ use hypercall::calls::RetargetDeviceInterrupt;
 use hypercall::{HandleSimple, ProcessorSet};
 use tlfs::HvStatus;
 use tlfs::interrupt::{InterruptEntry, InterruptSource, MIN_FIXED_VECTOR, RetargetDeviceInterruptInput};
+use tlfs::partition::PartitionId;
 use tlfs::vp::SetFormat;
 
 use super::{Calls, Done};
@@ -25,7 +26,10 @@ pub trait DeviceInterrupts: Send + Sync {
 
 impl HandleSimple<RetargetDeviceInterrupt> for Calls<'_> {
     fn handle(&mut self, (input, words): (&RetargetDeviceInterruptInput, &[u64])) -> Done {
-        self.require_self(input.partition_id)?;
+        // Not even by its own id: the caller says SELF.
+        if input.partition_id != PartitionId::SELF {
+            return Err(HvStatus::INVALID_PARTITION_ID.into());
+        }
         let (entry, target) = (&input.interrupt_entry, &input.interrupt_target);
         let vector = u8::try_from(target.vector).ok().filter(|&vector| vector >= MIN_FIXED_VECTOR);
         let vector = vector.ok_or(HvStatus::INVALID_PARAMETER)?;

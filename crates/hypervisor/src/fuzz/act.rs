@@ -5,6 +5,7 @@ use engine::{ExitReason, Gpr, HypercallInstruction, MemoryAccess, MemoryAccessKi
 use memory::{Rights, ViewId};
 use tlfs::interrupt::{InterruptControl, InterruptVector};
 use tlfs::msr;
+use tlfs::register::{SynmcStatus, SynmcX64Event};
 use tlfs::synic::{ConnectionId, MessageType, MonitorParameter};
 use tlfs::vp::VpIndex;
 use tlfs::vsm::Vtl;
@@ -123,7 +124,7 @@ impl World {
     /// A device or the parent.
     fn interrupt(&mut self, source: &mut Source<'_>) {
         let (vector, destination) = (source.u8(), source.u8());
-        match source.below(4) {
+        match source.below(5) {
             0 => {
                 let mode = DeliveryMode::from_bits(source.below(8));
                 let (logical, level) = (source.flag(), source.flag());
@@ -132,6 +133,15 @@ impl World {
             }
             1 => self.partition.set_external_interrupt(source.flag()),
             2 => self.partition.pulse_nmi(),
+            3 => {
+                let status = SynmcStatus::from_bits(source.value() | 1 << 63 | 1);
+                let [rip_valid, eip_valid] = [source.flag(), source.flag()].map(u8::from);
+                let (addr, misc) = (source.value(), 0);
+                let event = SynmcX64Event { status, addr, misc, rip_valid, eip_valid, reserved: [0; 6] };
+                let _ = self
+                    .partition
+                    .inject_synthetic_machine_check(u32::from(destination) % VPS as u32, &event);
+            }
             _ => {
                 let control = InterruptControl::from_bits(source.value() | u64::from(source.below(4)) << 32);
                 let vector =

@@ -214,6 +214,28 @@ fn destinations() {
     assert!(!apic.is_addressed(logical(0x1_0004), false) && !apic.is_addressed(logical(0b1011), false));
 }
 
+/// An id has eight bits in xAPIC mode and 32 in x2APIC mode.
+#[test]
+fn ids_are_as_wide_as_the_mode_has_them() {
+    let config = LocalApicConfig {
+        id: 0x102,
+        bootstrap: false,
+        x2apic: true,
+        clock_frequency: CLOCK,
+        bus_frequency: BUS,
+    };
+    let mut apic = LocalApic::new(config);
+    assert!(apic.is_addressed(Destination::Physical(2), false));
+    assert!(!apic.is_addressed(Destination::Physical(0x102), false));
+    assert_eq!(apic.read_page(register::ID, 0), 2 << 24);
+    apic.set_base(apic.base() | 1 << 10, 40).unwrap();
+    assert!(!apic.is_addressed(Destination::Physical(2), false));
+    assert!(apic.is_addressed(Destination::Physical(0x102), false));
+    assert_eq!((apic.read_msr(0x802, 0), apic.read_msr(0x80D, 0)), (Ok(0x102), Ok(0x10_0004)));
+    let off = LocalApic { base: apic.base.with_enable(false), ..apic };
+    assert!(!off.is_addressed(Destination::All, false), "one that is off is nobody");
+}
+
 #[test]
 fn the_timer_fires_once_or_periodically() {
     let mut apic = apic();
@@ -279,6 +301,306 @@ fn lint_inputs_as_firmware_leaves_them() {
     apic.set_base(0xFEE0_0000, 40).unwrap();
     assert_eq!(apic.pending(), Some(PendingInterrupt::External), "a disabled APIC is transparent");
     assert!(!apic.pulse_lint1());
+}
+
+#[test]
+fn lint_pins_are_what_their_entries_say() {
+    let mut apic = apic();
+    apic.set_lint0(true);
+    apic.set_up_as_firmware_does();
+    let pending = |apic: &LocalApic| apic.pending();
+    for (entry, external) in [(0x700, true), (0x1_0700, false), (0x0_0030, false), (0x400, false)] {
+        let _ = apic.write_page(register::LVT_LINT0, entry, 0);
+        assert_eq!(pending(&apic), external.then_some(PendingInterrupt::External), "{entry:#x}");
+    }
+    for (entry, nmi) in [(0x400, true), (0x1_0400, false), (0x700, false), (0x1_0041, false)] {
+        let _ = apic.write_page(register::LVT_LINT1, entry, 0);
+        assert_eq!((apic.pulse_lint1(), pending(&apic)), (nmi, None), "{entry:#x}");
+    }
+    let _ = apic.write_page(register::LVT_LINT1, 0x8041, 0);
+    assert!(!apic.pulse_lint1());
+    assert_eq!(pending(&apic), Some(PendingInterrupt::Vector(0x41)), "a vector is requested");
+    let acknowledged = apic.acknowledge().unwrap();
+    assert_eq!(
+        (acknowledged.vector, acknowledged.eoi_may_be_skipped),
+        (0x41, false),
+        "and is level triggered"
+    );
+    // Its entries still say so, but an APIC that is off has no pins.
+    let _ = apic.write_page(register::LVT_LINT1, 0x400, 0);
+    let without_apic = LocalApic { base: apic.base.with_enable(false), ..apic };
+    assert!(!without_apic.clone().pulse_lint1());
+}
+
+/// What a register holds is what can be written of it, and in both modes the same.
+#[test]
+fn registers_hold_what_exists_of_them() {
+    for (offset, expected) in [
+        (register::TPR, 0xFF),
+        (register::SVR, 0x3FF),
+        (register::LVT_TIMER, 0x7_00FF),
+        (register::LVT_THERMAL, 0x1_07FF),
+        (register::LVT_PERFORMANCE, 0x1_07FF),
+        (register::LVT_LINT0, 0x1_A7FF),
+        (register::LVT_LINT1, 0x1_A7FF),
+        (register::LVT_ERROR, 0x1_00FF),
+        (register::TIMER_DIVIDE, 0b1011),
+    ] {
+        let mut apic = apic();
+        let _ = apic.write_page(offset, u32::MAX, 0);
+        assert_eq!(apic.read_page(offset, 0), expected, "{offset:#x}");
+        for bit in 0..32 {
+            let mut apic = x2apic();
+            let number = 0x800 + u32::from(offset >> 4);
+            let before = apic.read_msr(number, 0).unwrap();
+            let written = apic.write_msr(number, 1 << bit, 0);
+            let exists = expected >> bit & 1 != 0;
+            // Delivery status and remote IRR can be written, and stay clear.
+            let read_only =
+                (register::LVT_TIMER..=register::LVT_ERROR).contains(&offset) && [12, 14].contains(&bit);
+            assert_eq!(written.is_ok(), exists || read_only, "{offset:#x} bit {bit}");
+            let after = if exists {
+                1 << bit
+            } else if read_only {
+                0
+            } else {
+                before
+            };
+            assert_eq!(apic.read_msr(number, 0), Ok(after), "{offset:#x} bit {bit}");
+        }
+    }
+}
+
+/// Registers of the page alone: addresses in the xAPIC's form.
+#[test]
+fn the_page_has_registers_of_its_own() {
+    let mut apic = apic();
+    for (offset, expected) in [
+        (register::ID, 2 << 24),
+        (register::VERSION, 0x5_0015),
+        (register::APR, 0),
+        (register::RRD, 0),
+        (register::EOI, 0),
+        (register::LDR, 0),
+        (register::DFR, u32::MAX),
+    ] {
+        assert_eq!(apic.read_page(offset, 0), expected, "{offset:#x}");
+    }
+    for (offset, expected) in [
+        (register::ID, 2 << 24),
+        (register::LDR, 0x1200_0000),
+        (register::DFR, 0x1FFF_FFFF),
+        (register::ICR_HIGH, 0x1200_0000),
+    ] {
+        let _ = apic.write_page(offset, 0x1234_5678, 0);
+        assert_eq!(apic.read_page(offset, 0), expected, "{offset:#x}");
+    }
+    // ICR is written in halves, of which the lower one sends.
+    let _ = apic.write_page(register::ICR, 0x4_0045, 0);
+    assert_eq!(apic.icr(), 0x1200_0000_0004_0045);
+    assert_eq!(
+        [0, 1, 2, 3].map(|byte| apic.read_page(register::ICR_HIGH + byte, 0)),
+        [0x1200_0000, 0x12_0000, 0x1200, 0x12]
+    );
+    assert_eq!(
+        [4, 8, 12].map(|byte| apic.read_page(register::ICR_HIGH + byte, 0)),
+        [0; 3],
+        "between registers"
+    );
+    let _ = apic.write_page(register::ESR, 0, 0);
+    assert_eq!(apic.read_page(register::ESR, 0), 0, "all of these exist");
+}
+
+/// SDM 3A 10.5.3: what is no register, or has an illegal vector, is an error, once.
+#[test]
+fn errors_are_recorded_once() {
+    let esr = |apic: &mut LocalApic| {
+        let _ = apic.write_page(register::ESR, 0, 0);
+        apic.read_page(register::ESR, 0)
+    };
+    let mut apic = apic();
+    let _ = apic.write_page(register::LVT_ERROR, 0xFE, 0);
+    assert_eq!(apic.read_page(0x40, 0), 0);
+    assert_eq!(apic.acknowledge().unwrap().vector, 0xFE);
+    apic.end_of_interrupt();
+    let _ = apic.write_page(0x40, 0, 0);
+    assert_eq!(apic.acknowledge(), None, "the error is there already");
+    assert_eq!((esr(&mut apic), esr(&mut apic)), (0x80, 0));
+    let _ = apic.write_page(0x40, 0, 0);
+    assert_eq!(apic.acknowledge().unwrap().vector, 0xFE);
+    apic.end_of_interrupt();
+    assert!(!apic.request(15, false, false));
+    assert_eq!(apic.acknowledge().unwrap().vector, 0xFE, "another error");
+    apic.end_of_interrupt();
+    assert_eq!(esr(&mut apic), 0xC0);
+    assert!(apic.request(16, false, false));
+    assert_eq!(esr(&mut apic), 0);
+    let _ = apic.write_page(register::LVT_ERROR, 0x1_00FE, 0);
+    assert!(!apic.request(15, false, false));
+    assert_eq!(apic.requested().highest(), Some(16), "a masked entry reports nothing");
+    // Nor does one whose own vector is illegal.
+    assert_eq!(esr(&mut apic), 0x40);
+    let _ = apic.write_page(register::LVT_ERROR, 0x0F, 0);
+    assert!(!apic.request(15, false, false));
+    assert_eq!(esr(&mut apic), 0x40);
+    assert_eq!(apic.set_icr(0x4000F), Effect::None);
+    assert_eq!(esr(&mut apic), 0x20);
+    assert_ne!(apic.set_icr(0x40010), Effect::None);
+    assert_eq!(esr(&mut apic), 0);
+}
+
+/// SDM 3A 10.8.3.1: the class of the task or of the interrupt in service, whichever is higher.
+#[test]
+fn processor_priority_is_the_higher_of_task_and_service() {
+    let mut apic = apic();
+    apic.set_tpr(0x27);
+    assert_eq!(apic.priority(), 0x27);
+    apic.request(0x35, false, false);
+    apic.acknowledge().unwrap();
+    assert_eq!(apic.priority(), 0x30);
+    apic.set_tpr(0x32);
+    assert_eq!(apic.priority(), 0x32, "of one class the task's counts");
+    apic.set_tpr(0x2F);
+    assert_eq!(apic.priority(), 0x30);
+    apic.set_tpr(0x40);
+    assert_eq!(apic.priority(), 0x40);
+}
+
+/// INIT and NMI reach an APIC that software has disabled; vectors do not.
+#[test]
+fn messages_are_taken_by_their_delivery_mode() {
+    let config =
+        LocalApicConfig { id: 2, bootstrap: true, x2apic: true, clock_frequency: CLOCK, bus_frequency: BUS };
+    let off = LocalApic::new(config);
+    let on = apic();
+    for (delivery_mode, when_on, when_off) in [
+        (DeliveryMode::Fixed, Delivery::Requested, Delivery::Ignored),
+        (DeliveryMode::LowestPriority, Delivery::Requested, Delivery::Ignored),
+        (DeliveryMode::Nmi, Delivery::Nmi, Delivery::Nmi),
+        (DeliveryMode::Init, Delivery::Init, Delivery::Init),
+        (DeliveryMode::StartUp, Delivery::StartUp(0x9A), Delivery::StartUp(0x9A)),
+        (DeliveryMode::Smi, Delivery::Ignored, Delivery::Ignored),
+        (DeliveryMode::ExtInt, Delivery::Ignored, Delivery::Ignored),
+    ] {
+        let message = InterruptMessage {
+            destination: Destination::SelfOnly,
+            delivery_mode,
+            vector: 0x9A,
+            level_triggered: true,
+        };
+        let mut taken = on.clone();
+        assert_eq!((taken.deliver(message), off.clone().deliver(message)), (when_on, when_off));
+        let requested = (when_on == Delivery::Requested).then_some(0x9A);
+        assert_eq!((taken.requested().highest(), taken.level.highest()), (requested, requested));
+    }
+}
+
+/// Only what is level triggered and not delivered can be taken back.
+#[test]
+fn a_level_is_withdrawn_until_it_is_delivered() {
+    let mut apic = apic();
+    apic.request(0x41, true, false);
+    apic.request(0x42, false, false);
+    apic.withdraw(0x42);
+    assert_eq!(apic.requested().highest(), Some(0x42), "an edge stays");
+    apic.withdraw(0x41);
+    apic.acknowledge().unwrap();
+    assert!(apic.requested().is_empty());
+}
+
+/// A new divisor goes on with what is left of the count (SDM 3A 10.5.4).
+#[test]
+fn a_count_goes_on_with_another_divisor() {
+    let mut apic = apic();
+    let _ = apic.write_page(register::LVT_TIMER, TIMER_VECTOR, 0);
+    let _ = apic.write_page(register::TIMER_DIVIDE, 0b1011, 0);
+    let _ = apic.write_page(register::TIMER_INITIAL_COUNT, 1000, 0);
+    // 400 counts of 10 ticks are over; the other 600 take 40 each.
+    let _ = apic.write_page(register::TIMER_DIVIDE, 0b0001, 4000);
+    assert_eq!(apic.read_page(register::TIMER_CURRENT_COUNT, 4000), 600);
+    assert_eq!(apic.deadline(0), Some(4000 + 600 * 40));
+    assert_eq!(apic.read_page(register::TIMER_CURRENT_COUNT, 4000 + 40), 599);
+    assert_eq!(apic.read_page(register::TIMER_INITIAL_COUNT, 4000), 1000);
+    for (divide, divisor) in
+        [(0b0000, 2), (0b0010, 8), (0b0011, 16), (0b1000, 32), (0b1001, 64), (0b1010, 128)]
+    {
+        let _ = apic.write_page(register::TIMER_DIVIDE, divide, 50_000);
+        let _ = apic.write_page(register::TIMER_INITIAL_COUNT, 3, 50_000);
+        assert_eq!(apic.deadline(0), Some(50_000 + 3 * 10 * divisor), "{divide:#b}");
+    }
+    apic.advance(60_000, 0);
+    assert!(apic.acknowledge().is_some());
+    let _ = apic.write_page(register::TIMER_DIVIDE, 0b1011, 60_000);
+    assert_eq!(apic.deadline(0), None, "what is over does not begin again");
+}
+
+/// A periodic count starts over, and shows where in its period it is.
+#[test]
+fn a_periodic_count_starts_over() {
+    let mut apic = apic();
+    let _ = apic.write_page(register::LVT_TIMER, TIMER_VECTOR | 1 << 17, 0);
+    let _ = apic.write_page(register::TIMER_DIVIDE, 0b1011, 0);
+    let _ = apic.write_page(register::TIMER_INITIAL_COUNT, 1000, 0);
+    let counts = [0, 10, 9_990, 10_000, 23_000].map(|now| apic.read_page(register::TIMER_CURRENT_COUNT, now));
+    assert_eq!(counts, [1000, 999, 1, 1000, 700]);
+}
+
+/// To and from TSC-deadline mode what was set is gone (SDM 3A 10.5.4.1); between the other two it stays.
+#[test]
+fn a_timer_that_changes_its_mode_is_disarmed() {
+    const ONE_SHOT: u32 = TIMER_VECTOR;
+    const PERIODIC: u32 = TIMER_VECTOR | 1 << 17;
+    const DEADLINE: u32 = TIMER_VECTOR | 2 << 17;
+    let mut apic = x2apic();
+    let set = |apic: &mut LocalApic, entry: u32| apic.write_msr(0x832, entry.into(), 0).unwrap();
+    let _ = (set(&mut apic, ONE_SHOT), apic.write_msr(0x838, 1000, 0).unwrap());
+    let _ = set(&mut apic, PERIODIC);
+    assert!(apic.deadline(0).is_some());
+    let _ = set(&mut apic, DEADLINE);
+    assert_eq!((apic.deadline(0), apic.read_msr(0x838, 0)), (None, Ok(0)));
+    let _ = apic.write_msr(0x838, 1000, 0).unwrap();
+    assert_eq!(apic.read_msr(0x838, 0), Ok(0), "counts are ignored");
+    apic.set_tsc_deadline(77);
+    let _ = set(&mut apic, DEADLINE);
+    assert_eq!(apic.tsc_deadline(), 77, "the same mode again changes nothing");
+    let _ = set(&mut apic, ONE_SHOT);
+    assert_eq!((apic.deadline(0), apic.tsc_deadline()), (None, 0));
+    let _ = set(&mut apic, DEADLINE);
+    assert_eq!(apic.tsc_deadline(), 0);
+    apic.set_tsc_deadline(77);
+    apic.set_tsc_deadline(0);
+    assert_eq!(apic.deadline(0), None);
+    // The reserved mode counts as one-shot.
+    let _ = (set(&mut apic, TIMER_VECTOR | 3 << 17), apic.write_msr(0x838, 1000, 0).unwrap());
+    apic.advance(apic.deadline(0).unwrap(), 0);
+    assert_eq!((apic.pending(), apic.deadline(0)), (Some(PendingInterrupt::Vector(0xEC)), None));
+}
+
+/// A timer of an APIC that would not take its interrupt is due for nobody.
+#[test]
+fn a_disabled_apic_has_no_deadline() {
+    let mut apic = apic();
+    let _ = apic.write_page(register::LVT_TIMER, TIMER_VECTOR, 0);
+    let _ = apic.write_page(register::TIMER_INITIAL_COUNT, 1000, 0);
+    assert!(apic.deadline(0).is_some());
+    let off = LocalApic { svr: apic.svr.with_enable(false), ..apic.clone() };
+    assert_eq!(off.deadline(0), None);
+    let _ = apic.write_page(register::LVT_TIMER, TIMER_VECTOR | 1 << 16, 0);
+    apic.advance(1 << 40, 0);
+    assert_eq!(apic.pending(), None, "a masked entry requests nothing");
+}
+
+#[test]
+fn an_empty_set_has_no_member() {
+    assert!(VectorSet::default().is_empty());
+    for vector in [0, 31, 32, 255] {
+        let mut set = VectorSet::default();
+        set.insert(vector);
+        assert!(!set.is_empty());
+        assert_eq!(set.word(usize::from(vector / 32)), 1 << (vector % 32));
+        set.remove(vector);
+        assert!(set.is_empty());
+    }
 }
 
 #[test]

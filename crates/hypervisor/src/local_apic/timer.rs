@@ -34,8 +34,9 @@ pub(super) struct Timer {
     /// Divide configuration register: bits 3, 1 and 0 count.
     divide: u32,
     initial_count: u32,
-    /// Clock tick at which the count began; for a periodic timer it moves on by whole periods as they are delivered.
-    began: u64,
+    /// Clock tick at which the count began; for a periodic timer it moves on by whole periods as they are delivered. It is before the
+    /// clock's start where a longer divisor was set so early that what is counted would have taken longer than there was time.
+    began: i64,
     /// A count is running: a one-shot that has fired is not.
     armed: bool,
     /// IA32_TSC_DEADLINE; 0 is disarmed.
@@ -65,6 +66,11 @@ mod mode {
         *mode = TimerMode::from_bits(reader.value()?);
         Ok(())
     }
+}
+
+/// A clock tick as one that may lie before the clock's start.
+fn tick(now: u64) -> i64 {
+    i64::try_from(now).unwrap_or(i64::MAX)
 }
 
 impl Timer {
@@ -117,7 +123,8 @@ impl Timer {
         self.divide = value & 0b1011;
         if self.armed && left != 0 {
             let done = u128::from(self.initial_count - left) * self.divisor();
-            self.began = now.saturating_sub(u64::try_from(self.rates.clock_ticks(done)).unwrap_or(u64::MAX));
+            let ticks = i64::try_from(self.rates.clock_ticks(done)).unwrap_or(i64::MAX);
+            self.began = tick(now).saturating_sub(ticks);
         }
     }
 
@@ -125,7 +132,7 @@ impl Timer {
     pub(super) fn set_initial_count(&mut self, value: u32, now: u64) {
         if self.mode != TimerMode::TscDeadline {
             self.initial_count = value;
-            self.began = now;
+            self.began = tick(now);
             self.armed = value != 0;
         }
     }
@@ -137,9 +144,14 @@ impl Timer {
         }
     }
 
+    /// Clock ticks since the count began.
+    fn elapsed(&self, now: u64) -> u64 {
+        u64::try_from(i128::from(now) - i128::from(self.began)).unwrap_or(0)
+    }
+
     /// Counts since the count began.
     fn counted(&self, now: u64) -> u128 {
-        self.rates.bus_ticks(now.saturating_sub(self.began)) / self.divisor()
+        self.rates.bus_ticks(self.elapsed(now)) / self.divisor()
     }
 
     pub(super) fn current_count(&self, now: u64) -> u32 {
@@ -169,7 +181,8 @@ impl Timer {
                 u64::try_from(i128::from(self.tsc_deadline) - i128::from(behind)).unwrap_or(0)
             }),
             _ => {
-                self.armed.then(|| u64::try_from(u128::from(self.began) + self.period()).unwrap_or(u64::MAX))
+                let due = || i128::from(self.began) + self.period() as i128;
+                self.armed.then(|| u64::try_from(due().max(0)).unwrap_or(u64::MAX))
             }
         }
     }
@@ -183,8 +196,9 @@ impl Timer {
             TimerMode::TscDeadline => self.tsc_deadline = 0,
             TimerMode::Periodic => {
                 let period_counts = u128::from(self.initial_count) * self.divisor();
-                let periods = self.rates.bus_ticks(now - self.began) / period_counts;
-                self.began += self.rates.clock_ticks(periods.max(1) * period_counts) as u64;
+                let periods = self.rates.bus_ticks(self.elapsed(now)) / period_counts;
+                let ticks = self.rates.clock_ticks(periods.max(1) * period_counts);
+                self.began = self.began.saturating_add(i64::try_from(ticks).unwrap_or(i64::MAX));
             }
             _ => self.armed = false,
         }

@@ -4,11 +4,13 @@
 //! The list is short on purpose: what a guest finds by CPUID, or reads without asking CPUID because every processor of the vendor has it. Everything
 //! else is #GP, which guests that probe are ready for.
 
+use x86::control::Cr4;
 use x86::memory_type::{MemoryType, MtrrCap, MtrrDefType};
 use x86::msr;
 use x86::speculation::{ArchCapabilities, PredCmd, SpecCtrl};
 
 use super::GeneralProtection;
+use crate::machine_check::{MachineCheck, MachineCheckRegisters};
 use crate::processor::Vendor;
 
 /// Pairs of variable-range MTRRs, and fixed-range MTRRs.
@@ -54,7 +56,7 @@ pub(crate) struct ProcessorMsrs {
     mtrr_def_type: u64,
     mtrr_fixed: [u64; FIXED],
     mtrr_variable: [u64; 2 * VARIABLE_PAIRS],
-    mcg_status: u64,
+    machine_check: MachineCheckRegisters,
     misc_enable: u64,
     spec_ctrl: u64,
     syscfg: u64,
@@ -66,7 +68,7 @@ state::state!(ProcessorMsrs {
     mtrr_def_type,
     mtrr_fixed,
     mtrr_variable,
-    mcg_status,
+    machine_check,
     misc_enable,
     spec_ctrl,
     syscfg,
@@ -91,8 +93,8 @@ const fn fixed_index(number: u32) -> Option<usize> {
 const VARIABLE_LAST: u32 = msr::IA32_MTRR_PHYSBASE0 + 2 * VARIABLE_PAIRS as u32 - 1;
 
 impl ProcessorMsrs {
-    /// As firmware leaves them: MTRRs on, all memory write-back.
-    pub(crate) fn new() -> Self {
+    /// As firmware leaves them: MTRRs on, all memory write-back. `machine_checks` may be injected, or not.
+    pub(crate) fn new(machine_checks: bool) -> Self {
         let write_back = MemoryType::WriteBack as u8;
         let def_type =
             MtrrDefType::new().with_enable(true).with_fixed_enable(true).with_default_type(write_back);
@@ -100,7 +102,7 @@ impl ProcessorMsrs {
             mtrr_def_type: def_type.into_bits(),
             mtrr_fixed: [u64::from_le_bytes([write_back; 8]); FIXED],
             mtrr_variable: [0; 2 * VARIABLE_PAIRS],
-            mcg_status: 0,
+            machine_check: MachineCheckRegisters::new(machine_checks),
             misc_enable: MISC_ENABLE_RESET,
             spec_ctrl: 0,
             syscfg: 0,
@@ -144,6 +146,12 @@ impl ProcessorMsrs {
         found.unwrap_or(of(def_type.default_type().into()))
     }
 
+    /// Takes up a machine check that is about to be delivered. False if that shuts the processor down, because the guest is still busy with the one before or has
+    /// not switched them on (SDM 3B 16.3.1.2, 3A 6.15).
+    pub(crate) fn report_machine_check(&mut self, check: MachineCheck, cr4: u64) -> bool {
+        self.machine_check.report(check) && Cr4::from_bits(cr4).mce()
+    }
+
     /// RDMSR; `None` is #GP.
     pub(crate) fn read(&self, number: u32, vendor: Vendor) -> Option<u64> {
         if let Some(index) = fixed_index(number) {
@@ -156,9 +164,9 @@ impl ProcessorMsrs {
                 self.mtrr_variable[(number - msr::IA32_MTRR_PHYSBASE0) as usize]
             }
             (_, msr::IA32_BIOS_SIGN_ID) => MICROCODE_REVISION,
-            // Machine checks exist, and no bank reports any.
-            (_, msr::IA32_MCG_CAP) => 0,
-            (_, msr::IA32_MCG_STATUS) => self.mcg_status,
+            (_, msr::IA32_MCG_CAP | msr::IA32_MCG_STATUS | msr::IA32_MC0_CTL..=msr::IA32_MC0_MISC) => {
+                return self.machine_check.read(number, vendor);
+            }
             // No last-branch records and no branch trap.
             (_, msr::IA32_DEBUGCTL) => 0,
             (Vendor::Intel, msr::IA32_MISC_ENABLE) => self.misc_enable,
@@ -207,9 +215,8 @@ impl ProcessorMsrs {
             }
             // Guests write zero before they ask for the revision; there is no other to load.
             (_, msr::IA32_BIOS_SIGN_ID) => {}
-            (_, msr::IA32_MCG_STATUS) => {
-                require(value & !7 == 0)?;
-                self.mcg_status = value;
+            (_, msr::IA32_MCG_CAP | msr::IA32_MCG_STATUS | msr::IA32_MC0_CTL..=msr::IA32_MC0_MISC) => {
+                self.machine_check.write(number, value)?
             }
             (_, msr::IA32_DEBUGCTL) => require(value == 0)?,
             (Vendor::Intel, msr::IA32_MISC_ENABLE) => {
@@ -246,7 +253,7 @@ mod tests {
 
     #[test]
     fn firmware_left_all_memory_write_back() {
-        let msrs = ProcessorMsrs::new();
+        let msrs = ProcessorMsrs::new(true);
         assert_eq!(msrs.read(0x2FF, Vendor::Intel), Some(0xC06));
         assert_eq!(msrs.read(0xFE, Vendor::Amd), Some(0x508));
         for number in [0x250, 0x258, 0x259, 0x268, 0x26F] {
@@ -258,7 +265,7 @@ mod tests {
 
     #[test]
     fn invalid_memory_types_and_addresses_fault() {
-        let mut msrs = ProcessorMsrs::new();
+        let mut msrs = ProcessorMsrs::new(true);
         for (number, value) in [
             (0x2FF, 2),
             (0x2FF, 0x1006),
@@ -269,7 +276,7 @@ mod tests {
         ] {
             assert!(msrs.write(number, value, Vendor::Intel, 40).is_err(), "{number:#x} {value:#x}");
         }
-        assert_eq!(msrs, ProcessorMsrs::new());
+        assert_eq!(msrs, ProcessorMsrs::new(true));
         msrs.write(0x201, 0xFF_8000_0800, Vendor::Intel, 40).unwrap();
         assert_eq!(msrs.read(0x201, Vendor::Intel), Some(0xFF_8000_0800));
     }
@@ -277,7 +284,7 @@ mod tests {
     /// B08.004, B08.016: the platform id is not the guest's, and what does not exist faults.
     #[test]
     fn the_rest_faults() {
-        let msrs = ProcessorMsrs::new();
+        let msrs = ProcessorMsrs::new(true);
         for number in [0x17, 0x1234_5678, 0xC001_0015] {
             assert_eq!(msrs.read(number, Vendor::Intel), None);
         }
@@ -288,7 +295,7 @@ mod tests {
     /// Intel's processors tell by an MSR what AMD's tell by CPUID.
     #[test]
     fn speculation_is_steered_on_intels_processors_alone() {
-        let mut msrs = ProcessorMsrs::new();
+        let mut msrs = ProcessorMsrs::new(true);
         let capabilities = ArchCapabilities::from_bits(msrs.read(0x10A, Vendor::Intel).unwrap());
         assert!(capabilities.ibrs_all() && capabilities.rdcl_no() && capabilities.its_no());
         assert!(msrs.write(0x10A, 0, Vendor::Intel, 40).is_err());
@@ -306,8 +313,165 @@ mod tests {
 
     #[test]
     fn the_microcode_revision_survives_writes() {
-        let mut msrs = ProcessorMsrs::new();
+        let mut msrs = ProcessorMsrs::new(true);
         msrs.write(0x8B, 0, Vendor::Intel, 40).unwrap();
-        assert_eq!(msrs.read(0x8B, Vendor::Intel).unwrap() >> 32, 1);
+        // Intel's processors show it in bits 63:32, AMD's in 31:0.
+        assert_eq!(msrs.read(0x8B, Vendor::Intel), Some(1 << 32 | 1));
+    }
+
+    /// SDM 3A 11.11.2.2: 8 ranges of 64 KiB, 16 of 16 KiB, 64 of 4 KiB, a byte for each.
+    #[test]
+    fn fixed_ranges_say_how_the_first_mebibyte_is_cached() {
+        let registers = [0x250, 0x258, 0x259].into_iter().chain(0x268..=0x26F);
+        let ranges: Vec<(u32, u32, u64)> = registers
+            .flat_map(|number| (0..8).map(move |piece| (number, piece)))
+            .scan(0u64, |next, (number, piece)| {
+                let start = *next;
+                *next += match number {
+                    0x250 => 0x1_0000,
+                    0x258 | 0x259 => 0x4000,
+                    _ => 0x1000,
+                };
+                Some((number, piece, start))
+            })
+            .collect();
+        let ends = ranges[1..].iter().map(|range| range.2).chain([1 << 20]);
+        for (&(number, piece, start), end) in ranges.iter().zip(ends) {
+            let mut msrs = ProcessorMsrs::new(false);
+            let value = 0x0606_0606_0606_0606 ^ 2 << (8 * piece);
+            msrs.write(number, value, Vendor::Intel, 40).unwrap();
+            assert_eq!(msrs.read(number, Vendor::Amd), Some(value));
+            let of = |gpa: u64| msrs.memory_type(gpa, 40);
+            assert_eq!(
+                (of(start), of(end - 1)),
+                (MemoryType::WriteThrough, MemoryType::WriteThrough),
+                "{start:#x}"
+            );
+            assert_eq!(
+                (of(start.wrapping_sub(1)), of(end)),
+                (MemoryType::WriteBack, MemoryType::WriteBack),
+                "{start:#x}"
+            );
+        }
+    }
+
+    #[test]
+    fn mtrrs_that_are_off_do_not_count() {
+        let mut msrs = ProcessorMsrs::new(false);
+        msrs.write(0x250, 0, Vendor::Intel, 40).unwrap();
+        assert_eq!(msrs.memory_type(0x1000, 40), MemoryType::Uncacheable);
+        msrs.write(0x2FF, 0x804, Vendor::Intel, 40).unwrap();
+        assert_eq!(
+            msrs.memory_type(0x1000, 40),
+            MemoryType::WriteThrough,
+            "the default, without fixed ranges"
+        );
+        msrs.write(0x2FF, 0x406, Vendor::Intel, 40).unwrap();
+        assert_eq!(msrs.memory_type(0x1000, 40), MemoryType::Uncacheable, "without MTRRs");
+        assert_eq!(msrs.memory_type(0x10_0000, 40), MemoryType::Uncacheable);
+    }
+
+    /// SDM 3A 11.11.4.1: where variable ranges overlap, UC wins, then WT over WB; what else overlaps is undefined, and UC here.
+    #[test]
+    fn the_stricter_of_two_ranges_counts() {
+        use MemoryType::{Uncacheable, WriteBack, WriteCombining, WriteProtected, WriteThrough};
+        let types = [WriteBack, WriteThrough, WriteCombining, WriteProtected, Uncacheable];
+        for first in types {
+            for second in types {
+                let mut msrs = ProcessorMsrs::new(false);
+                // A range of 1 MiB at 256 MiB, and one of 64 KiB inside.
+                for (number, value) in [
+                    (0x202, 0x1000_0000 | first as u64),
+                    (0x203, 0xFF_FFF0_0800),
+                    (0x20E, 0x1001_0000 | second as u64),
+                    (0x20F, 0xFF_FFFF_0800),
+                ] {
+                    msrs.write(number, value, Vendor::Intel, 40).unwrap();
+                }
+                let expected = match (first, second) {
+                    (one, other) if one == other => one,
+                    (WriteBack, other) | (other, WriteBack) => other,
+                    _ => Uncacheable,
+                };
+                assert_eq!(msrs.memory_type(0x1001_8000, 40), expected, "{first:?} and {second:?}");
+                assert_eq!(msrs.memory_type(0x1001_0000, 40), expected, "{first:?} and {second:?}");
+                assert_eq!(msrs.memory_type(0x1000_F000, 40), first);
+                assert_eq!(msrs.memory_type(0x1002_0000, 40), first);
+                assert_eq!(msrs.memory_type(0x1010_0000, 40), WriteBack, "the default");
+                assert_eq!(msrs.memory_type(0x0FFF_F000, 40), WriteBack);
+                msrs.write(0x203, 0xFF_FFF0_0000, Vendor::Intel, 40).unwrap();
+                assert_eq!(msrs.memory_type(0x1000_0000, 40), WriteBack, "a range that is not valid");
+            }
+        }
+    }
+
+    /// Which MSRs there are, and which of their bits can be set: each of them alone.
+    #[test]
+    fn bits_that_do_not_exist_fault() {
+        let all = |bits: &[u32]| bits.iter().fold(0u64, |all, bit| all | 1 << bit);
+        for (vendor, number, reset, writable) in [
+            (Vendor::Intel, 0x17A, 0, 0b111),
+            (Vendor::Amd, 0x17A, 0, 0b111),
+            (Vendor::Intel, 0x1D9, 0, 0),
+            // Fast strings can be switched off; that there is no branch trace and no PEBS stays.
+            (Vendor::Intel, 0x1A0, all(&[0, 11, 12]), 1),
+            (Vendor::Intel, 0x48, 0, 0b11),
+            (Vendor::Amd, 0xC001_0010, 0, all(&[18, 19, 20, 21, 22])),
+            (Vendor::Amd, 0xC001_0015, all(&[24]), all(&[0, 3, 6, 8, 18, 24, 30])),
+            (Vendor::Amd, 0xC001_001F, 0, all(&[46])),
+        ] {
+            let mut msrs = ProcessorMsrs::new(false);
+            assert_eq!(msrs.read(number, vendor), Some(reset), "{number:#x}");
+            for bit in 0..64 {
+                let (before, value) = (msrs.read(number, vendor), reset ^ 1 << bit);
+                let done = msrs.write(number, value, vendor, 40).is_ok();
+                assert_eq!(done, writable >> bit & 1 != 0, "{number:#x} bit {bit}");
+                let after = msrs.read(number, vendor);
+                assert_eq!(after, if done { Some(value) } else { before }, "{number:#x} bit {bit}");
+            }
+        }
+    }
+
+    #[test]
+    fn registers_of_the_processor_that_only_tell() {
+        let mut msrs = ProcessorMsrs::new(false);
+        for (vendor, number, value) in [
+            (Vendor::Intel, 0xFE, 0x508),
+            (Vendor::Intel, 0x3A, 1),
+            (Vendor::Intel, 0x179, 0),
+            (Vendor::Amd, 0x179, 0),
+            (Vendor::Amd, 0xC001_0140, 0),
+            (Vendor::Amd, 0xC001_0141, 0),
+        ] {
+            assert_eq!(msrs.read(number, vendor), Some(value), "{number:#x}");
+            assert!(msrs.write(number, value, vendor, 40).is_err(), "{number:#x}");
+        }
+        // LFENCE serialises, and cannot be made not to; a write is lost.
+        msrs.write(0xC001_1029, 0, Vendor::Amd, 40).unwrap();
+        msrs.write(0xC001_1029, 2, Vendor::Amd, 40).unwrap();
+        assert_eq!(msrs.read(0xC001_1029, Vendor::Amd), Some(2));
+        assert!(msrs.write(0xC001_1029, 1, Vendor::Amd, 40).is_err());
+        for (amd, number) in [(true, 0xC001_0010), (true, 0xC001_001F), (true, 0xC001_1029), (false, 0x3A)] {
+            let other = if amd { Vendor::Intel } else { Vendor::Amd };
+            assert_eq!(msrs.read(number, other), None, "{number:#x}");
+            assert!(msrs.write(number, 0, other, 40).is_err(), "{number:#x}");
+        }
+    }
+
+    /// SDM 3A 11.11.2.1, 11.11.2.3: defined bits, and addresses as wide as the guest's.
+    #[test]
+    fn every_bit_of_a_memory_range_is_checked() {
+        let bits = |number: u32, base: u64| -> u64 {
+            let accepted = (0..64).filter(|bit| {
+                let mut msrs = ProcessorMsrs::new(false);
+                msrs.write(number, base ^ 1 << bit, Vendor::Intel, 40).is_ok()
+            });
+            accepted.fold(0, |all, bit| all | 1 << bit)
+        };
+        // From WB the other types of one bit's difference: WT, and 2 and 7, which are none; UC from WT or WC.
+        assert_eq!(bits(0x2FF, 6), 1 << 11 | 1 << 10 | 1 << 1);
+        assert_eq!(bits(0x2FF, 5), 1 << 11 | 1 << 10 | 1 << 0 | 1 << 2);
+        assert_eq!(bits(0x20C, 0), 0xFF_FFFF_F000 | 1 << 0 | 1 << 2);
+        assert_eq!(bits(0x20D, 0), 0xFF_FFFF_F800);
     }
 }

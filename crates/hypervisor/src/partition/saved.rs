@@ -2,9 +2,11 @@
 //! The state of a partition, for another partition of the same configuration to go on from.
 //!
 //! A partition is saved while no VP runs and none is in the middle of an instruction ([`crate::Vp::is_in_instruction`]); guest memory is saved by whoever made it. The
-//! other partition gets memory first, then the host side's ports and connections with their ids, then this: partition, and each VP. Its clock goes on from
-//! where the first one's stood.
+//! other partition gets memory first, then the ports of the host and the connections to them and into other partitions, with the ids that they had, then
+//! this: partition, and each VP. Ports that lead to the guest, its connections to those, and monitor pages are part of this; whoever wants them again finds them by
+//! their ids. The clock goes on from where the first one's stood.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use state::{Damaged, Reader, State, Writer};
@@ -29,8 +31,7 @@ impl Partition {
             vtls: _,
             crash,
             ports,
-            // Monitored ports and connections are the host side's to make again, with their pages.
-            monitors: _,
+            monitors,
             // Counted again from the VPs.
             suspension: _,
             flush_inhibits: _,
@@ -54,7 +55,8 @@ impl Partition {
         reference_time.clock().now().save(writer);
         reference_time.last_read().save(writer);
         lock(&crash.0).save(writer);
-        ports.last_id().save(writer);
+        ports.save(writer);
+        monitors.save(writer);
         for vtl in vtls() {
             self.vtl(vtl).hypercall_page.registers().save(writer);
             self.vtl(vtl).reference_tsc_page.msr().into_bits().save(writer);
@@ -71,16 +73,19 @@ impl Partition {
     ///
     /// # Errors
     /// If the bytes are no such state; the partition is then of no use.
-    pub fn restore(&self, reader: &mut Reader<'_>) -> Result<(), Damaged> {
+    pub fn restore(self: &Arc<Self>, reader: &mut Reader<'_>) -> Result<(), Damaged> {
         self.id.store(reader.value()?, Ordering::Relaxed);
         let zeroed: Vec<(u64, u64)> = reader.value()?;
         let zeroed =
             zeroed.iter().map(|&(start_gpa_page, page_count)| ZeroedRange { start_gpa_page, page_count });
         self.set_boot_zeroed_memory(&zeroed.collect::<Vec<_>>());
-        self.clock().skip_to(reader.value()?);
+        // It stands until all is there, and then too if every VP is suspended.
+        self.clock().freeze();
+        self.clock().go_on_from(reader.value()?);
         self.reference_time().set_last_read(reader.value()?);
         lock(&self.crash.0).restore(reader)?;
-        self.ports().set_last_id(reader.value()?);
+        self.ports().restore(self, reader)?;
+        self.monitors().restore(reader)?;
         for vtl in vtls() {
             let mut registers = (0, 0);
             registers.restore(reader)?;

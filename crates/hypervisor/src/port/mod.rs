@@ -98,6 +98,24 @@ pub struct Port {
 }
 
 impl Port {
+    /// One that was deleted.
+    pub(crate) fn nowhere() -> Self {
+        let sint = SintIndex::new(0).expect("SINT 0 exists");
+        Self {
+            id: PortId::from_bits(0),
+            kind: PortKind::Message,
+            owner: PortOwner::Guest(GuestTarget { vp: VpIndex::ANY, vtl: Vtl::VTL0, sint }),
+            partition: Weak::new(),
+            buffers: Arc::default(),
+            deleted: AtomicBool::new(true),
+        }
+    }
+
+    /// Whether it is of this kind and leads to this place.
+    pub(crate) fn is(&self, kind: PortKind, target: GuestTarget) -> bool {
+        self.kind == kind && matches!(self.owner, PortOwner::Guest(own) if own == target)
+    }
+
     /// Its id, which is the origination id of the messages it passes on.
     #[must_use]
     pub fn id(&self) -> PortId {

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use memory::{MemoryObject, PAGE_SHIFT, PAGE_SIZE, Rights, Space, ViewId};
+use state::{Damaged, Reader, State, Writer};
 use tlfs::synic::{
     MonitorPage as Layout, MonitorParameter, MonitorTriggerGroup, MonitorTriggerState, PortId,
 };
@@ -179,6 +180,38 @@ impl MonitorPort {
         self.deleted.store(true, Ordering::Release);
         let _placed = lock(&self.placed).take();
     }
+
+    pub(super) fn is_deleted(&self) -> bool {
+        self.deleted.load(Ordering::Acquire)
+    }
+
+    /// One that was deleted.
+    pub(super) fn nowhere() -> Result<Arc<Self>, PortError> {
+        let port = Self::new(PortId::from_bits(0), MonitorPage::allocate()?);
+        port.delete();
+        Ok(Arc::new(port))
+    }
+
+    /// Saves what its page holds, and where that lies.
+    pub(super) fn save(&self, writer: &mut Writer) {
+        self.page.0.save(writer);
+        place_of(&self.placed).save(writer);
+    }
+
+    pub(super) fn restore(&self, partition: &Partition, reader: &mut Reader<'_>) -> Result<(), Damaged> {
+        self.page.0.clone().restore(reader)?;
+        *lock(&self.placed) = place_again(&self.page, partition, reader.value()?);
+        Ok(())
+    }
+}
+
+/// The guest page over which a page lies, if over any.
+fn place_of(placed: &Mutex<Option<Placed>>) -> Option<u64> {
+    lock(placed).as_ref().and_then(|placed| lock(&placed.overlay).place_now())
+}
+
+fn place_again(page: &MonitorPage, partition: &Partition, gpn: Option<u64>) -> Option<Placed> {
+    gpn.map(|gpn| Placed::new(page, partition.space(), partition.main_view(), gpn << PAGE_SHIFT))
 }
 
 /// A connection to a monitor port: what the sender has of it.
@@ -188,6 +221,20 @@ pub(crate) struct MonitorConnection {
     placed: Mutex<Option<Placed>>,
     /// When armed triggers were armed, in reference time.
     armed_at: Mutex<[u64; (GROUPS * TRIGGERS) as usize]>,
+}
+
+/// Where the page lies in the partition that sends, and when its triggers were armed.
+pub(super) struct SavedConnection {
+    gpn: Option<u64>,
+    armed_at: [u64; (GROUPS * TRIGGERS) as usize],
+}
+
+state::state!(SavedConnection { gpn, armed_at });
+
+impl Default for SavedConnection {
+    fn default() -> Self {
+        Self { gpn: None, armed_at: [0; (GROUPS * TRIGGERS) as usize] }
+    }
 }
 
 /// What a look at a page found.
@@ -205,6 +252,20 @@ impl MonitorConnection {
     pub(super) fn new(port: &Arc<MonitorPort>) -> Self {
         let armed_at = Mutex::new([0; (GROUPS * TRIGGERS) as usize]);
         Self { port: Arc::clone(port), placed: Mutex::new(None), armed_at }
+    }
+
+    pub(super) fn port(&self) -> &Arc<MonitorPort> {
+        &self.port
+    }
+
+    /// What is saved of it, besides the port.
+    pub(super) fn saved(&self) -> SavedConnection {
+        SavedConnection { gpn: place_of(&self.placed), armed_at: *lock(&self.armed_at) }
+    }
+
+    pub(super) fn take_up(&self, partition: &Partition, saved: &SavedConnection) {
+        *lock(&self.placed) = place_again(&self.port.page, partition, saved.gpn);
+        *lock(&self.armed_at) = saved.armed_at;
     }
 
     /// Takes the page out of the sender's memory.
@@ -272,6 +333,19 @@ impl Monitors {
     pub(crate) fn due(&self) -> Option<u64> {
         Some(self.due.load(Ordering::Acquire)).filter(|&due| due != Self::NEVER)
     }
+
+    pub(crate) fn save(&self, writer: &mut Writer) {
+        self.due.load(Ordering::Acquire).save(writer);
+    }
+
+    pub(crate) fn restore(&self, reader: &mut Reader<'_>) -> Result<(), Damaged> {
+        let due = reader.value()?;
+        // Where there were none, those that there are now are new.
+        if due != Self::NEVER {
+            self.due.store(due, Ordering::SeqCst);
+        }
+        Ok(())
+    }
 }
 
 impl Partition {
@@ -281,11 +355,17 @@ impl Partition {
     /// If `gpa` is not on a page boundary, or there is no memory for the page.
     pub fn create_monitor_port(&self, gpa: Option<u64>) -> Result<Arc<MonitorPort>, PortError> {
         gpa.map_or(Ok(()), check_address)?;
-        let port = self.ports().create_monitor()?;
+        let port = self.ports().create_monitor(None)?;
         if let Some(gpa) = gpa {
             port.place(self.space(), self.main_view(), gpa);
         }
         Ok(port)
+    }
+
+    /// The monitor port with this id.
+    #[must_use]
+    pub fn monitor_port(&self, id: PortId) -> Option<Arc<MonitorPort>> {
+        self.ports().monitor_port(id)
     }
 
     /// Deletes a monitor port: its page is gone from the partition that receives, and its triggers do nothing any more.

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The ports and connections of a partition, by number.
 
+mod saved;
+
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
@@ -112,16 +114,6 @@ impl Ports {
         self.tables.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The id that was given out last.
-    pub(crate) fn last_id(&self) -> u32 {
-        self.read().last_id
-    }
-
-    /// Has the search for a free id go on after this one.
-    pub(crate) fn set_last_id(&self, id: u32) {
-        self.write().last_id = id;
-    }
-
     /// The message buffers of a port, by its id.
     pub(crate) fn buffers(&self, id: u64) -> Option<Arc<Buffers>> {
         let id = u32::try_from(id).ok()?;
@@ -154,11 +146,11 @@ impl Ports {
         Ok(port)
     }
 
-    /// Creates a monitor port, whose page lies nowhere yet.
-    pub(crate) fn create_monitor(&self) -> Result<Arc<MonitorPort>, PortError> {
+    /// Creates a monitor port, with this id or with one that is free, whose page lies nowhere yet.
+    pub(crate) fn create_monitor(&self, id: Option<u32>) -> Result<Arc<MonitorPort>, PortError> {
         let page = MonitorPage::allocate()?;
         let mut tables = self.write();
-        let id = tables.port_id(None)?;
+        let id = tables.port_id(id)?;
         let port = Arc::new(MonitorPort::new(id, page));
         tables.monitor_ports.insert(id.into_bits(), Arc::clone(&port));
         Ok(port)
@@ -167,6 +159,11 @@ impl Ports {
     /// The port with this id.
     pub(crate) fn port(&self, id: PortId) -> Option<Arc<Port>> {
         self.read().ports.get(&id.into_bits()).cloned()
+    }
+
+    /// The monitor port with this id.
+    pub(crate) fn monitor_port(&self, id: PortId) -> Option<Arc<MonitorPort>> {
+        self.read().monitor_ports.get(&id.into_bits()).cloned()
     }
 
     /// Deletes a port: its connections stay and are of no use any more (TLFS 11.6).

@@ -13,7 +13,7 @@ use super::*;
 use crate::InterruptController;
 use crate::local_apic::InterruptMessage;
 
-fn fixed(vector: u8, destination: u8) -> InterruptMessage {
+pub(super) fn fixed(vector: u8, destination: u8) -> InterruptMessage {
     InterruptMessage::from_device(DeliveryMode::Fixed, vector, destination, false, false)
 }
 

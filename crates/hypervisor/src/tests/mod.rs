@@ -7,8 +7,11 @@ mod events;
 mod hypercalls;
 mod intercepts;
 mod interface;
+mod machine_checks;
 mod monitors;
 mod ports;
+mod processor;
+mod register_places;
 mod registers;
 mod rules;
 mod saved;
@@ -91,7 +94,7 @@ impl Lab {
         let mut registers = self.vps[vp].registers().save();
         registers.control.cr0 = 0x8000_0011;
         registers.control.efer = 0x500;
-        registers.control.cr4 = 0x20;
+        registers.control.cr4 = 0x60;
         registers.segments[engine::SegmentName::Cs as usize].attributes = 0xA09B.into();
         self.vps[vp].registers().restore(&registers);
     }

@@ -233,3 +233,60 @@ fn a_trigger_has_no_more_rights_than_its_guest() {
     run(&mut sender, 30_000);
     assert_eq!((flags(&receiver), monitor.is_pending(trigger(1, 3))), (0, false));
 }
+
+/// A partition that goes on from the state of another signals what was pulled in that one, at the time at which that one would have; ports, connections and
+/// the page's place come with it, and what the host has of them is found by its id.
+#[test]
+fn monitors_are_part_of_the_state() {
+    let (mut first, monitor) = lab();
+    pull(&first, 1, 0b1_1000);
+    // Both are armed by now.
+    run(&mut first, LATENCY + 500);
+    assert_eq!(first.read_u32(pending_word(1) + 4), 0b1_1000);
+    monitor.set_trigger(trigger(3, 0), signals(9), 1000);
+    let mut second = Lab::new(1);
+    second.write_u32(PAGE + 0x800, 0x1111);
+    // A clock that only a test moves.
+    second.engine.manual_clock().advance(first.partition.clock().now());
+    saved::restore(&mut second, &saved::save(&first)).unwrap();
+    assert_eq!(saved::save(&second), saved::save(&first));
+    let again = second.partition.monitor_port(monitor.id()).expect("the port");
+    assert!(again.is_pending(trigger(1, 3)) && !again.is_pending(trigger(3, 0)));
+    let history = |lab: &mut Lab| {
+        let mut seen = Vec::new();
+        for _ in 0..8 * LATENCY / 100 {
+            run(lab, 100);
+            seen.push((flags(lab), lab.read_u32(pending_word(1)), lab.interrupts(0)));
+        }
+        seen
+    };
+    let seen = history(&mut first);
+    assert!(seen.iter().any(|step| step.0 == 1 << 2) && seen.last().unwrap().0 == 1 << 2 | 1 << 3);
+    assert_eq!(history(&mut second), seen);
+    // The host's other triggers, and the numbers of the connections.
+    again.enable_groups(0b1010);
+    pull(&second, 3, 1);
+    run(&mut second, 20_000);
+    assert_eq!(flags(&second), 1 << 2 | 1 << 3 | 1 << 9);
+    let signal = second.call(0, Lab::fast(CallCode::SIGNAL_EVENT), MONITOR.into(), 0);
+    assert_eq!(signal, HvStatus::INVALID_PORT_ID);
+    second.partition.disconnect(MONITOR);
+    assert_eq!(second.read_u32(PAGE + 0x800), 0x1111, "what lies below the page is memory's");
+}
+
+/// A page whose port was deleted stays where its connections laid it, and does nothing, in the other partition as well.
+#[test]
+fn a_page_without_a_port_is_saved_too() {
+    let (mut first, monitor) = lab();
+    first.partition.delete_monitor_port(&monitor);
+    pull(&first, 1, 1 << 3);
+    let mut second = Lab::new(1);
+    second.engine.manual_clock().advance(first.partition.clock().now());
+    saved::restore(&mut second, &saved::save(&first)).unwrap();
+    assert_eq!(saved::save(&second), saved::save(&first));
+    for lab in [&mut first, &mut second] {
+        run(lab, 4 * LATENCY);
+        assert_eq!((flags(lab), lab.read_u32(pending_word(1))), (0, 1 << 3));
+        assert_eq!(lab.partition.monitor_port(monitor.id()).map(|port| port.id()), None);
+    }
+}

@@ -1,25 +1,30 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Partitions that are saved, and others that go on from there.
 
+use engine::SegmentName;
 use state::{Damaged, Reader, State, Writer};
+use tlfs::interrupt::{InterruptControl, InterruptType, InterruptVector};
 use tlfs::msr;
 use tlfs::synic::MessageType;
-use tlfs::vp::VpIndex;
+use tlfs::vp::{InitialVpContext, VpIndex};
+use x86::apic::DeliveryMode;
+use zerocopy::{FromBytes, IntoBytes};
 
 use super::*;
+use crate::local_apic::InterruptMessage;
 use crate::{GuestTarget, PortKind, PortOwner};
 
 const SINT: u8 = 4;
 const PORT: u32 = 0x77;
 
-fn save(lab: &Lab) -> Vec<u8> {
+pub(super) fn save(lab: &Lab) -> Vec<u8> {
     let mut writer = Writer::default();
     lab.partition.save(&mut writer);
     lab.vps.iter().for_each(|vp| vp.save(&mut writer));
     writer.into_bytes()
 }
 
-fn restore(lab: &mut Lab, bytes: &[u8]) -> Result<(), Damaged> {
+pub(super) fn restore(lab: &mut Lab, bytes: &[u8]) -> Result<(), Damaged> {
     let mut reader = Reader::new(bytes);
     lab.partition.restore(&mut reader)?;
     lab.vps.iter_mut().try_for_each(|vp| vp.restore(&mut reader))?;
@@ -85,6 +90,108 @@ fn another_partition_goes_on_where_the_first_one_was_saved() {
     assert_eq!(words.len(), 17);
 }
 
+/// B12.013: reference time stands while a partition is saved, however long that is and whatever the other partition's clock showed until then.
+#[test]
+fn time_stands_while_a_partition_is_saved() {
+    const SECOND: u64 = 10_000_000;
+    let first = used();
+    first.advance(3 * SECOND);
+    let bytes = save(&first);
+    let (mut second, _port) = with_port();
+    second.advance(10 * SECOND);
+    restore(&mut second, &bytes).unwrap();
+    assert_eq!(second.read_msr(0, msr::TIME_REF_COUNT), Ok(3 * SECOND));
+    second.advance(5);
+    assert_eq!(second.read_msr(0, msr::TIME_REF_COUNT), Ok(3 * SECOND + 5));
+    // The page from which a guest computes it says the same: no offset, and the scale of the same clock.
+    let page = |lab: &Lab| [0xA000, 0xA008, 0xA00C, 0xA010, 0xA014].map(|gpa| lab.read_u32(gpa));
+    assert_eq!(page(&second), page(&first));
+    // Nor does it begin to run while all VPs are suspended.
+    second.partition.set_explicit_suspend(0, true);
+    second.partition.set_explicit_suspend(1, true);
+    let bytes = save(&second);
+    let (mut third, _port) = with_port();
+    restore(&mut third, &bytes).unwrap();
+    third.advance(SECOND);
+    assert_eq!(third.partition.clock().now(), second.partition.clock().now());
+}
+
+/// Takes up what was saved of one partition in another that is like it.
+fn moved(first: &Lab) -> Lab {
+    let mut second = Lab::new(2);
+    restore(&mut second, &save(first)).unwrap();
+    second
+}
+
+/// B10.018: the external interrupt that a parent asserts, and whether it has to be cleared.
+#[test]
+fn what_a_parent_asserts_goes_along() {
+    let assert = |lab: &Lab, kind, vector| {
+        let control = InterruptControl::new()
+            .with_interrupt_type(kind)
+            .with_level_triggered(kind == InterruptType::FIXED);
+        lab.partition.assert_virtual_interrupt(control, 0, InterruptVector(vector), Vtl::VTL0)
+    };
+    let first = Lab::new(2);
+    assert_eq!(assert(&first, InterruptType::EXT_INT, 0x30), HvStatus::SUCCESS);
+    let mut second = moved(&first);
+    assert_eq!(second.interrupts(0), [0x30]);
+    let third = moved(&second);
+    assert_eq!(assert(&third, InterruptType::EXT_INT, 0x31), HvStatus::ACKNOWLEDGED);
+    assert_eq!(third.partition.clear_virtual_interrupt(Vtl::VTL0), HvStatus::SUCCESS);
+    assert_eq!(moved(&third).partition.clear_virtual_interrupt(Vtl::VTL0), HvStatus::NOT_ACKNOWLEDGED);
+    // A level that was not delivered yet can be withdrawn here as there.
+    assert_eq!(assert(&third, InterruptType::FIXED, 0x50), HvStatus::SUCCESS);
+    let mut fourth = moved(&third);
+    assert_eq!(assert(&fourth, InterruptType::FIXED, InterruptVector::NONE.0), HvStatus::SUCCESS);
+    assert!(fourth.interrupts(0).is_empty());
+    assert_eq!(moved(&third).interrupts(0), [0x50]);
+}
+
+/// A VP that was told how to start and has not run since.
+#[test]
+fn a_start_goes_along() {
+    let waiting = || {
+        let lab = Lab::new(2);
+        let mut state = lab.partition.vp(1).state();
+        state.set_run_state(crate::vp::state::RunState::WaitForStartUp, lab.partition.reference_time());
+        drop(state);
+        lab
+    };
+    let by_message = waiting();
+    let start_up = InterruptMessage::from_device(DeliveryMode::StartUp, 0x9A, 1, false, false);
+    assert!(by_message.partition.deliver(start_up));
+    let mut second = moved(&by_message);
+    second.pass(1);
+    let code = second.vps[1].registers().segment(SegmentName::Cs);
+    assert_eq!((code.base, code.selector.into_bits()), (0x9_A000, 0x9A00));
+    let by_call = waiting();
+    let context = InitialVpContext::read_from_bytes(super::services::context()[2..].as_bytes()).unwrap();
+    by_call.partition.start_virtual_processor(1, &context).unwrap();
+    let mut second = moved(&by_call);
+    second.pass(1);
+    let registers = second.vps[1].registers();
+    assert_eq!(
+        (registers.rip(), registers.gpr(Gpr::Rsp), registers.control().cr3),
+        (0x7003, 0x6000, 0x10_0000)
+    );
+}
+
+/// Ids of ports go on after the last one, so that no message of an old port is taken for one of a new.
+#[test]
+fn ids_of_ports_go_on() {
+    let first = Lab::new(2);
+    let create =
+        |lab: &Lab| lab.partition.create_guest_port(PortKind::Message, VpIndex(0), sint(SINT)).unwrap();
+    let ids = [create(&first), create(&first), create(&first)].map(|port| {
+        first.partition.delete_port(&port);
+        port.id().into_bits()
+    });
+    let next = create(&moved(&first)).id().into_bits();
+    assert!(!ids.contains(&next), "{next} was one of {ids:?}");
+    assert_eq!(create(&first).id().into_bits(), next);
+}
+
 #[test]
 fn damaged_states_are_errors() {
     let bytes = save(&used());
@@ -98,4 +205,90 @@ fn damaged_states_are_errors() {
         // Most bytes are values of registers, any of which will do.
         let _ = restore(&mut lab, &damaged);
     }
+}
+
+struct Counter(std::sync::atomic::AtomicU32);
+
+impl crate::PortHandler for Counter {
+    fn event(&self, _flag: u16) -> HvStatus {
+        self.0.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        HvStatus::SUCCESS
+    }
+}
+
+/// The guest's ports and its connections come with the state; those of the host are the host's to make before, and then lead to the new one.
+#[test]
+fn ports_and_connections_are_part_of_the_state() {
+    const EVENT: PortKind = PortKind::Event { base_flag: 3, flag_count: 4 };
+    const HOST: u32 = 0x500;
+    let mut first = Lab::new(2);
+    first.enable_hypercalls(0x5000);
+    first.enable_synic(1);
+    first.write_msr(1, msr::SINT4, 0x71).unwrap();
+    let counters = [0, 0].map(|_| Arc::new(Counter(0.into())));
+    let host = |lab: &Lab, counter: &Arc<Counter>| {
+        let owner = PortOwner::Host(counter.clone());
+        lab.partition.create_port_with_id(HOST, EVENT, owner).unwrap()
+    };
+    let (first_host, partition) = (host(&first, &counters[0]), &first.partition);
+    let messages = partition.create_guest_port(PortKind::Message, VpIndex::ANY, sint(SINT)).unwrap();
+    let events = partition.create_guest_port(EVENT, VpIndex(1), sint(SINT)).unwrap();
+    let gone = partition.create_guest_port(EVENT, VpIndex(1), sint(SINT)).unwrap();
+    for (connection, port) in [(7, &messages), (8, &events), (9, &gone), (10, &first_host)] {
+        partition.connect(connection, port).unwrap();
+    }
+    partition.delete_port(&gone);
+    for word in 0..3 {
+        assert_eq!(messages.post_message(MessageType(1), &[word]), HvStatus::SUCCESS);
+    }
+    let bytes = save(&first);
+    let signal = |lab: &mut Lab, connection, flag: u64| {
+        lab.call(0, Lab::fast(CallCode::SIGNAL_EVENT), connection | flag << 32, 0)
+    };
+
+    let mut alone = Lab::new(2);
+    restore(&mut alone, &bytes).unwrap();
+    assert_eq!(signal(&mut alone, 10, 0), HvStatus::INVALID_CONNECTION_ID);
+
+    let mut second = Lab::new(2);
+    host(&second, &counters[1]);
+    restore(&mut second, &bytes).unwrap();
+    assert_eq!(save(&second), bytes);
+    for lab in [&mut first, &mut second] {
+        let statuses = [7, 8, 9, 10, 11].map(|connection| signal(lab, connection, 1));
+        let expected = [
+            HvStatus::INVALID_PORT_ID,
+            HvStatus::SUCCESS,
+            HvStatus::INVALID_PORT_ID,
+            HvStatus::SUCCESS,
+            HvStatus::INVALID_CONNECTION_ID,
+        ];
+        assert_eq!(statuses, expected);
+        assert_eq!(signal(lab, 8, 4), HvStatus::INVALID_PARAMETER, "the port has four flags");
+        assert_eq!(lab.read_u32(Lab::event_flags_page(1) + 256 * u64::from(SINT)), 1 << 4);
+        let port = lab.partition.port(messages.id()).expect("the port");
+        let free = (0..20).filter(|_| port.post_message(MessageType(1), &[9]) == HvStatus::SUCCESS).count();
+        assert_eq!(free, 14, "one message is in its slot, two in buffers of the port");
+        let next = lab.partition.create_guest_port(EVENT, VpIndex(1), sint(SINT)).unwrap();
+        assert_eq!(next.id().into_bits(), gone.id().into_bits() + 1);
+    }
+    assert_eq!(counters.map(|counter| counter.0.load(std::sync::atomic::Ordering::SeqCst)), [1, 1]);
+}
+
+/// A port that the host has made again is taken as it is if it is the one that was saved, and is an error if not.
+#[test]
+fn ports_that_the_host_made_again_are_kept() {
+    let (first, port) = with_port();
+    first.partition.connect(7, &port).unwrap();
+    let bytes = save(&first);
+    let (mut second, own) = with_port();
+    restore(&mut second, &bytes).unwrap();
+    assert!(Arc::ptr_eq(&own, &second.partition.port(own.id()).unwrap()));
+    assert!(second.partition.disconnect(7));
+    let mut other = Lab::new(2);
+    let kind = PortKind::Event { base_flag: 0, flag_count: 1 };
+    let target = GuestTarget { vp: VpIndex(1), vtl: Vtl::VTL0, sint: sint(SINT) };
+    other.partition.create_port_with_id(PORT, kind, PortOwner::Guest(target)).unwrap();
+    let taken = Damaged::Value { kind: "port", value: PORT.into() };
+    assert_eq!(restore(&mut other, &bytes), Err(taken));
 }

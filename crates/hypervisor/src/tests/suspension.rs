@@ -146,3 +146,38 @@ fn the_unhalted_timer_tells_and_may_be_an_nmi() {
         lab.write_u32(EXPIRED, 0);
     }
 }
+
+/// A VP that is reset inhibits no flush any more: whoever waits for it hears of that, and the next flush finds nobody to look for.
+#[test]
+fn a_reset_ends_the_inhibition_of_flushes() {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    use tlfs::register::InterceptSuspendRegister;
+
+    let mut lab = Lab::new(2);
+    lab.enable_hypercalls(0x5000);
+    let inhibited = InterceptSuspendRegister::new().with_tlb_flush_inhibit(true);
+    lab.partition.set_intercept_suspend(0, inhibited);
+    let woken = Arc::new(AtomicU32::new(0));
+    let count = Arc::clone(&woken);
+    lab.partition.vp(1).set_waker(Box::new(move || {
+        count.fetch_add(1, Ordering::SeqCst);
+    }));
+    let control = Lab::fast(CallCode::FLUSH_VIRTUAL_ADDRESS_SPACE).into_bits();
+    let exit = ExitReason::Hypercall(HypercallInstruction::Vmcall);
+    // Of all address spaces, on all processors.
+    lab.engine.push_with(1, exit, move |state| {
+        state.gprs[Gpr::Rcx as usize] = control;
+        (state.gprs[Gpr::Rdx as usize], state.gprs[Gpr::R8 as usize]) = (0, 3);
+    });
+    assert_eq!(lab.vps[1].run(None), VpExit::Idle { until: None });
+    lab.vps[0].reset();
+    assert_eq!(woken.load(Ordering::SeqCst), 1);
+    assert_eq!(lab.partition.flush_inhibits().load(Ordering::SeqCst), 0);
+    lab.engine.push(1, exit);
+    lab.pass(1);
+    assert_eq!(lab.vps[1].registers().gpr(Gpr::Rax), 0);
+    // What is inhibited afterwards is counted from zero.
+    lab.partition.set_intercept_suspend(0, inhibited);
+    lab.vps.iter_mut().for_each(Vp::reset);
+    assert_eq!(lab.partition.flush_inhibits().load(Ordering::SeqCst), 0);
+}

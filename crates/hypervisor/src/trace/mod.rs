@@ -42,6 +42,8 @@ pub enum TraceEvent {
     ExternalInterrupt(u8),
     /// An NMI was delivered.
     Nmi,
+    /// A synthetic machine check was delivered.
+    MachineCheck,
     /// Synthetic timers in direct mode expired.
     DirectTimers(u32),
     /// Synthetic timers sent messages.

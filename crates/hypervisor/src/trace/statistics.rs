@@ -71,6 +71,7 @@ pub struct Statistics {
     interrupts: [u64; 256],
     external_interrupts: u64,
     nmis: u64,
+    machine_checks: u64,
     direct_timers: u64,
     timer_messages: u64,
     shared: SharedCounts,
@@ -88,6 +89,7 @@ impl Default for Statistics {
             interrupts: [0; 256],
             external_interrupts: 0,
             nmis: 0,
+            machine_checks: 0,
             direct_timers: 0,
             timer_messages: 0,
             shared: SharedCounts::default(),
@@ -128,6 +130,7 @@ impl Statistics {
             TraceEvent::Interrupt(vector) => self.interrupts[usize::from(vector)] += 1,
             TraceEvent::ExternalInterrupt(_) => self.external_interrupts += 1,
             TraceEvent::Nmi => self.nmis += 1,
+            TraceEvent::MachineCheck => self.machine_checks += 1,
             TraceEvent::DirectTimers(count) => self.direct_timers += u64::from(count),
             TraceEvent::TimerMessages(count) => self.timer_messages += u64::from(count),
         }
@@ -165,6 +168,7 @@ impl Statistics {
         self.instructions += other.instructions;
         self.external_interrupts += other.external_interrupts;
         self.nmis += other.nmis;
+        self.machine_checks += other.machine_checks;
         self.direct_timers += other.direct_timers;
         self.timer_messages += other.timer_messages;
         self.shared += other.shared;
@@ -285,11 +289,112 @@ impl fmt::Display for Statistics {
         }
         line(self.external_interrupts, &"interrupts: PIC")?;
         line(self.nmis, &"interrupts: NMI")?;
+        line(self.machine_checks, &"interrupts: synthetic machine check")?;
         line(self.direct_timers, &"synthetic timers: direct expirations")?;
         line(self.timer_messages, &"synthetic timers: messages")?;
         line(self.shared.synic.messages, &"SynIC messages delivered")?;
         line(self.shared.synic.event_flags, &"SynIC event flags set")?;
         line(self.shared.synic.interrupts, &"SynIC interrupts")?;
         line(self.shared.eoi_assists, &"EOI assists")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::synic::SynicCounts;
+
+    /// Counts of a VP on which everything that is counted happened, numbers of each that no other has.
+    fn everything() -> Statistics {
+        let mut statistics = Statistics { instructions: 1_000_000, ..Statistics::default() };
+        let again = |statistics: &mut Statistics, times: u32, event| {
+            (0..times).for_each(|_| statistics.count(event));
+        };
+        again(&mut statistics, 2, TraceEvent::Exit(ExitKind::Halt));
+        again(&mut statistics, 3, TraceEvent::Exit(ExitKind::Msr));
+        let call = |code, status, cost| TraceEvent::Hypercall { code, status, cost };
+        statistics.count(call(CallCode::SIGNAL_EVENT, HvStatus::SUCCESS, 10));
+        statistics.count(call(CallCode::SIGNAL_EVENT, HvStatus::SUCCESS, 30));
+        statistics.count(call(CallCode::SIGNAL_EVENT, HvStatus::ACCESS_DENIED, 20));
+        statistics.count(call(CallCode::EXT_QUERY_CAPABILITIES, HvStatus::SUCCESS, 5));
+        again(&mut statistics, 4, TraceEvent::ReadMsr(0x4000_0002, true));
+        again(&mut statistics, 5, TraceEvent::WriteMsr(0x4000_0070, true));
+        again(&mut statistics, 2, TraceEvent::ReadMsr(0x8B, false));
+        again(&mut statistics, 1, TraceEvent::WriteMsr(0x8B, false));
+        again(&mut statistics, 6, TraceEvent::Cpuid(0x4000_0001));
+        again(&mut statistics, 7, TraceEvent::Interrupt(0xEF));
+        again(&mut statistics, 8, TraceEvent::ExternalInterrupt(0x30));
+        again(&mut statistics, 9, TraceEvent::Nmi);
+        again(&mut statistics, 2, TraceEvent::DirectTimers(5));
+        again(&mut statistics, 1, TraceEvent::TimerMessages(11));
+        let synic = SynicCounts { messages: 12, event_flags: 13, interrupts: 14 };
+        statistics.add_shared(&SharedCounts { synic, eoi_assists: 15 });
+        statistics
+    }
+
+    const REPORT: &str = "     1000000  guest instructions
+           2  exits: halt
+           3  exits: MSR access
+           3  hypercall HvCallSignalEvent (1 without success)
+           1  hypercall HvExtCallQueryCapabilities
+           3  MSR 0x0000008b : 2 reads, 1 writes (3 faulted)
+           4  MSR 0x40000002 HV_X64_MSR_VP_INDEX: 4 reads, 0 writes
+           5  MSR 0x40000070 HV_X64_MSR_EOI: 0 reads, 5 writes
+           7  interrupts: vector 0xef
+           8  interrupts: PIC
+           9  interrupts: NMI
+          10  synthetic timers: direct expirations
+          11  synthetic timers: messages
+          12  SynIC messages delivered
+          13  SynIC event flags set
+          14  SynIC interrupts
+          15  EOI assists
+";
+
+    #[test]
+    fn the_report_has_a_line_for_each_thing_that_happened() {
+        assert_eq!(everything().to_string(), REPORT);
+        assert_eq!(Statistics::default().to_string(), "");
+    }
+
+    #[test]
+    fn counts_are_got_by_name() {
+        let all = everything();
+        assert_eq!(
+            (all.instructions(), all.exits(ExitKind::Halt), all.exits(ExitKind::Port)),
+            (1_000_000, 2, 0)
+        );
+        assert_eq!((all.direct_timers(), all.timer_messages(), all.interrupts(0xEF)), (10, 11, 7));
+        let shared = (all.messages(), all.event_flags(), all.synic_interrupts(), all.eoi_assists());
+        assert_eq!(shared, (12, 13, 14, 15));
+        assert_eq!((all.msr_accesses(0x8B), all.msr_accesses(0x8C)), ((2, 1), (0, 0)));
+        assert_eq!(all.hypercalls(CallCode::SIGNAL_EVENT), 3);
+        let calls: Vec<_> = all.calls().collect();
+        let signals = CallCount { calls: 3, failed: 1, cost: 60, dearest: 30 };
+        let queries = CallCount { calls: 1, failed: 0, cost: 5, dearest: 5 };
+        let expected = [(CallCode::SIGNAL_EVENT, signals), (CallCode::EXT_QUERY_CAPABILITIES, queries)];
+        assert_eq!(calls, expected);
+    }
+
+    /// What two VPs counted is together twice as much, but for the dearest call, which stays it.
+    #[test]
+    fn counts_of_two_vps_add_up() {
+        let mut sum = everything();
+        sum.add(&everything());
+        let twice = |line: &str| {
+            let (count, what) = line.trim_start().split_once("  ").unwrap();
+            let what = what
+                .replace("(1 without", "(2 without")
+                .replace("2 reads, 1 writes (3", "4 reads, 2 writes (6");
+            let what = what.replace("4 reads, 0", "8 reads, 0").replace("0 reads, 5", "0 reads, 10");
+            format!("{:>12}  {what}\n", 2 * count.parse::<u64>().unwrap())
+        };
+        assert_eq!(sum.to_string(), REPORT.lines().map(twice).collect::<String>());
+        let signals = sum.calls().find(|(code, _)| *code == CallCode::SIGNAL_EVENT).unwrap().1;
+        assert_eq!(signals, CallCount { calls: 6, failed: 2, cost: 120, dearest: 30 });
+        assert_eq!(sum.leaves().collect::<Vec<_>>(), [(0x4000_0001, 12)]);
+        let mut none = Statistics::default();
+        none.add(&everything());
+        assert_eq!(none, everything());
     }
 }

@@ -33,6 +33,9 @@ struct Decision {
 enum Delivered {
     Nothing,
     Nmi,
+    MachineCheck,
+    /// A machine check that the VP is not ready for.
+    Shutdown,
     Vector(u8),
     /// The vector is still to be asked of the PIC.
     External,
@@ -84,6 +87,8 @@ impl Vp {
                 return Readiness::LookAgain;
             }
             Delivered::Nmi => self.trace(TraceEvent::Nmi),
+            Delivered::MachineCheck => self.trace(TraceEvent::MachineCheck),
+            Delivered::Shutdown => return Readiness::Leave(VpExit::TripleFault),
             Delivered::Vector(vector) => {
                 self.trace(TraceEvent::Interrupt(vector));
                 if let Some(controller) = self.partition.interrupt_controller() {
@@ -129,7 +134,7 @@ impl Vp {
         if self.suspend_for(&message) {
             return Readiness::LookAgain;
         }
-        Readiness::Leave(VpExit::Unsupported("register values that no processor has together"))
+        Readiness::Leave(VpExit::InvalidRegisters)
     }
 
     fn trace_expirations(&mut self, expirations: TimerExpirations) {
@@ -167,7 +172,7 @@ impl Vp {
             let run_state = if self.index == 0 { RunState::Running } else { RunState::WaitForStartUp };
             self.apic_page = state.init(vtl_index, run_state, reference);
             // Whatever the VP waited for belongs to an instruction that it does not go on with.
-            self.waiting = None;
+            (self.waiting, self.open_bus) = (None, false);
         }
         if let Some(start_up) = state.start_up.take()
             && state.run_state() == RunState::WaitForStartUp
@@ -185,6 +190,21 @@ impl Vp {
 
         let idle = state.run_state() == RunState::GuestIdle;
         let mut wakes = false;
+        if let Some(check) = state.machine_check {
+            wakes = true;
+            if self.engine.events().pending.is_none() && !self.engine.is_in_instruction() {
+                state.machine_check = None;
+                if self.processor_msrs.report_machine_check(check, self.engine.control().cr4) {
+                    self.engine.inject(Event::MACHINE_CHECK);
+                    delivered = Delivered::MachineCheck;
+                } else {
+                    delivered = Delivered::Shutdown;
+                }
+            } else {
+                // Until then what is under way is over; there is no window of its own for this.
+                limits.nmi_window = true;
+            }
+        }
         if state.nmi {
             wakes = true;
             if self.engine.can_take_nmi() {
@@ -193,7 +213,7 @@ impl Vp {
                 delivered = Delivered::Nmi;
             } else {
                 limits.nmi_window = true;
-                wakes = idle;
+                wakes |= idle;
             }
         }
         let vtl = state.vtl(vtl_index);

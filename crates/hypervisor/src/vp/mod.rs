@@ -18,9 +18,11 @@ use std::sync::Arc;
 
 use engine::{DescriptorTableGuard, EngineVp, Resume, RunLimits};
 use tlfs::msr::NpiepConfig;
+use tlfs::register::InterceptSuspendRegister;
 use tlfs::vsm::Vtl;
 
 use crate::calls::Condition;
+use crate::enlightenment::Enlightenment;
 use crate::msr::processor::ProcessorMsrs;
 use crate::overlay::Overlay;
 use crate::partition::Partition;
@@ -57,6 +59,8 @@ pub struct Vp {
     pub(crate) registers_set: bool,
     /// What a hypercall waits for, which will be made again.
     pub(crate) waiting: Option<Condition>,
+    /// The hypercall that is made again, until it is over, finds an open bus where its parameters cannot be accessed.
+    pub(crate) open_bus: bool,
     /// Registers that a hypercall sets when it is over.
     pub(crate) deferred: Deferred,
     /// Shared state is to be looked at before guest code runs on.
@@ -77,18 +81,20 @@ impl Vp {
         tracing: &Tracing,
     ) -> Self {
         let apic_page = partition.vp(index).state().vtl(Vtl::VTL0).apic.page();
+        let processor_msrs = new_processor_msrs(&partition);
         Self {
             partition,
             index,
             engine,
             active_vtl: Vtl::VTL0,
             overlays,
-            processor_msrs: ProcessorMsrs::new(),
+            processor_msrs,
             apic_page,
             npiep: NpiepConfig::new(),
             exception_exits: 0,
             registers_set: false,
             waiting: None,
+            open_bus: false,
             deferred: Deferred::new(),
             look: true,
             until: None,
@@ -123,6 +129,13 @@ impl Vp {
     /// Has the instruction that [`Vp::run`] ended with executed again from the start, because what was wrong has changed.
     pub fn retry(&mut self) {
         self.engine.resume(Resume::Retry);
+    }
+
+    /// Has the hypercall that [`Vp::run`] ended with ([`VpExit::Parameter`]) made although its parameters lie where nothing can be accessed, as a machine's bus answers where
+    /// no device does: it reads ones there, and what it writes is lost.
+    pub fn call_on_open_bus(&mut self) {
+        self.open_bus = true;
+        self.retry();
     }
 
     /// Programs the local APIC as firmware does before it hands over: enabled in software, LINT0 as ExtINT, LINT1 as NMI.
@@ -170,11 +183,14 @@ impl Vp {
         }
         let signature = self.partition.processor().signature();
         self.engine.restore(&engine::VpState::reset(signature));
-        self.processor_msrs = ProcessorMsrs::new();
+        self.processor_msrs = new_processor_msrs(&self.partition);
         self.npiep = NpiepConfig::new();
         self.engine.set_descriptor_table_guard(DescriptorTableGuard::default());
         self.waiting = None;
+        self.open_bus = false;
         self.deferred.clear();
+        // Not with the rest of the shared state: others may wait for it.
+        self.partition.set_intercept_suspend(self.index, InterceptSuspendRegister::new());
         let run_state = if self.index == 0 { RunState::Running } else { RunState::WaitForStartUp };
         let apic_page = self.shared().state().reset(run_state, self.partition.reference_time());
         self.apic_page = apic_page;
@@ -220,4 +236,8 @@ impl Vp {
     pub(crate) fn host_time(&self) -> u64 {
         self.tracer.as_ref().map_or(0, |tracer| tracer.host_time())
     }
+}
+
+fn new_processor_msrs(partition: &Partition) -> ProcessorMsrs {
+    ProcessorMsrs::new(partition.offer().enlightenments.contains(Enlightenment::SyntheticMachineCheck))
 }

@@ -7,6 +7,7 @@ use memory::{PAGE_SHIFT, PAGE_SIZE};
 use super::events::Readiness;
 use super::{Vp, VpExit};
 use crate::local_apic::Effect;
+use crate::machine_check::MachineCheck;
 use crate::processor::CpuidContext;
 use crate::trace::{ExitKind, TraceEvent};
 
@@ -177,8 +178,7 @@ impl Vp {
         if matches!(access.cause, MemoryExitCause::Rights(_))
             && self.partition.is_overlay(self.active_vtl, access.gpa >> PAGE_SHIFT)
         {
-            self.overlay_violation(access);
-            return None;
+            return self.overlay_violation(access);
         }
         self.memory_intercept(access, VpExit::Memory(access))
     }
@@ -237,10 +237,20 @@ impl Vp {
     }
 
     /// An access that an overlay page does not allow: #GP for a write to the hypercall page (TLFS 3.13), else #MC (TLFS 8.8).
-    fn overlay_violation(&mut self, access: MemoryAccess) {
+    fn overlay_violation(&mut self, access: MemoryAccess) -> Option<VpExit> {
         let page = &self.partition.vtl(self.active_vtl).hypercall_page;
         let at_hypercall_page = page.is_enabled() && page.msr().gpa_page_number() == access.gpa >> PAGE_SHIFT;
         let write = matches!(access.kind, MemoryAccessKind::Write(_));
-        self.fault(if at_hypercall_page && write { Event::GENERAL_PROTECTION } else { Event::MACHINE_CHECK });
+        if at_hypercall_page && write {
+            self.fault(Event::GENERAL_PROTECTION);
+            return None;
+        }
+        let (check, cr4) = (MachineCheck::at_overlay(access.gpa), self.engine.control().cr4);
+        if self.processor_msrs.report_machine_check(check, cr4) {
+            self.fault(Event::MACHINE_CHECK);
+            return None;
+        }
+        self.engine.resume(Resume::Retry);
+        Some(VpExit::TripleFault)
     }
 }

@@ -17,6 +17,7 @@ use crate::flush::PendingFlush;
 use crate::local_apic::{
     Acknowledged, Delivery, Effect, InterruptMessage, LocalApic, LocalApicConfig, PendingInterrupt,
 };
+use crate::machine_check::MachineCheck;
 use crate::reference_time::ReferenceTime;
 use crate::register::request::Request;
 use crate::synic::{Buffer, Delivered, InvalidSynicState, Message, SintIndex, SintInterrupt, Synic};
@@ -53,6 +54,8 @@ pub(crate) struct VpState {
     /// Explicitly suspended: it does nothing until somebody resumes it (TLFS 7.4).
     suspended: bool,
     pub(crate) nmi: bool,
+    /// One that the parent injected and the VP has not taken yet (TLFS 7.7).
+    pub(crate) machine_check: Option<MachineCheck>,
     pub(crate) init: bool,
     /// How it is to start, which counts only if it waits for that.
     pub(crate) start_up: Option<StartUp>,
@@ -70,6 +73,7 @@ state::state!(VpState {
     run_state,
     suspended,
     nmi,
+    machine_check,
     init,
     start_up,
     flush as derived,
@@ -84,6 +88,7 @@ impl VpState {
             run_state,
             suspended: false,
             nmi: false,
+            machine_check: None,
             init: false,
             start_up: None,
             flush: PendingFlush::default(),
@@ -158,17 +163,16 @@ impl VpState {
     /// INIT, as far as the shared state goes. Gives the local APIC's page.
     pub(crate) fn init(&mut self, vtl: Vtl, run_state: RunState, reference: &ReferenceTime) -> Option<u64> {
         self.set_run_state(run_state, reference);
-        self.nmi = false;
+        (self.nmi, self.machine_check) = (false, None);
         let vtl = self.vtl(vtl);
         vtl.before_end_of_interrupt();
         vtl.apic.init();
         vtl.apic.page()
     }
 
-    /// As at creation; only a suspended VP stays suspended. Gives the local APIC's page.
+    /// As at creation; a VP that is suspended, for an intercept or explicitly, is so until somebody resumes it. Gives the local APIC's page.
     pub(crate) fn reset(&mut self, run_state: RunState, reference: &ReferenceTime) -> Option<u64> {
-        (self.nmi, self.init, self.start_up) = (false, false, None);
-        self.intercept_suspend = InterceptSuspendRegister::new();
+        (self.nmi, self.machine_check, self.init, self.start_up) = (false, None, false, None);
         self.flush = PendingFlush::default();
         self.flush.add(FlushScope::All);
         for vtl in &mut self.vtls {

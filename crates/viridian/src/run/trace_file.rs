@@ -128,6 +128,7 @@ fn line(buffer: &mut String, at: u64, vp: u32, vtl: Vtl, event: TraceEvent) {
         TraceEvent::Interrupt(vector) => writeln!(buffer, "interrupt {vector:#04x}"),
         TraceEvent::ExternalInterrupt(vector) => writeln!(buffer, "external-interrupt {vector:#04x}"),
         TraceEvent::Nmi => writeln!(buffer, "nmi"),
+        TraceEvent::MachineCheck => writeln!(buffer, "machine-check"),
         TraceEvent::DirectTimers(count) => writeln!(buffer, "timers-direct {count}"),
         TraceEvent::TimerMessages(count) => writeln!(buffer, "timers-message {count}"),
     };

@@ -7,6 +7,7 @@ mod conformance;
 mod debian;
 mod endings;
 mod guest;
+mod machine_check;
 mod processor;
 mod profile;
 mod signals;
