@@ -48,6 +48,28 @@ fn guest_idle_ends_with_interrupts_off() {
     assert_eq!(lab.interrupts(0), [0x40]);
 }
 
+/// B07.006: what arrives ends it also where priorities hold it back, and where it comes from the PIC.
+#[test]
+fn guest_idle_ends_for_interrupts_of_every_kind() {
+    let idle = |lab: &mut Lab| {
+        lab.engine.push(0, ExitReason::ReadMsr { number: msr::GUEST_IDLE });
+        assert_eq!(lab.vps[0].run(None), VpExit::Idle { until: None });
+    };
+    let mut lab = Lab::new(1);
+    lab.write_msr(0, msr::TPR, 0xFF).unwrap();
+    idle(&mut lab);
+    lab.partition.deliver(fixed(0x40, 0));
+    assert!(!lab.pass(0).iter().any(|deed| matches!(deed, Deed::Injected(_))), "it is held back");
+    let mut lab = Lab::new(1);
+    idle(&mut lab);
+    lab.partition.set_external_interrupt(true);
+    assert!(!lab.pass(0).iter().any(|deed| matches!(deed, Deed::Injected(_))), "interrupts are off");
+    let mut lab = Lab::new(1);
+    idle(&mut lab);
+    lab.partition.deliver(fixed(15, 0));
+    assert_eq!(lab.vps[0].run(None), VpExit::Idle { until: None }, "that is no interrupt");
+}
+
 /// The engine is asked for a window while an interrupt waits, and the interrupt goes in when the window opens.
 #[test]
 fn an_interrupt_waits_for_its_window() {
