@@ -22,6 +22,7 @@ mod synic;
 mod timers;
 mod tracing;
 mod translate;
+mod wake;
 
 use std::sync::Arc;
 
