@@ -3,6 +3,7 @@
 
 mod assertions;
 mod assist;
+mod caller;
 mod events;
 mod hypercalls;
 mod intercepts;
