@@ -14,6 +14,7 @@ mod ports;
 mod processor;
 mod register_places;
 mod registers;
+mod routing;
 mod rules;
 mod saved;
 mod services;
