@@ -194,7 +194,7 @@ impl Cpu {
     }
 
     /// Executes blocks until a chain ends.
-    fn run_chain(&mut self) -> Result<(), Stop> {
+    pub(crate) fn run_chain(&mut self) -> Result<(), Stop> {
         let mut op = self.find_block(false)?;
         loop {
             // SAFETY: `op` was found for the current mode, or is where a handler of such a block wants to go on; blocks are

@@ -45,6 +45,9 @@ impl Clock for ManualClock {
     fn until(&self, _tick: u64) -> Option<Duration> {
         None
     }
+    fn go_on_from(&self, tick: u64) {
+        self.now.store(tick, Ordering::Relaxed);
+    }
     fn freeze(&self) {
         self.frozen.store(true, Ordering::Relaxed);
     }

@@ -59,6 +59,10 @@ impl Clock for VirtualClock {
             self.now.fetch_max(tick, Ordering::AcqRel);
         }
     }
+
+    fn go_on_from(&self, tick: u64) {
+        self.now.store(tick, Ordering::Release);
+    }
 }
 
 #[cfg(test)]

@@ -48,6 +48,8 @@ pub struct PartitionConfig {
     pub vp_count: u32,
     /// What the guest is offered of the hypervisor interface.
     pub enlightenments: Enlightenments,
+    /// Who says that it made the hypervisor: letters of CPUID leaf 0x40000000. Guests are to go by the interface's signature instead (TLFS 2.3), but Windows and Linux compare it.
+    pub vendor_id: [u8; 12],
     /// Whether local APICs have x2APIC mode.
     pub x2apic: bool,
     /// Input clock of the local APICs' timers, in Hz.
@@ -73,6 +75,7 @@ impl Default for PartitionConfig {
         Self {
             vp_count: 1,
             enlightenments: Enlightenments::ALL,
+            vendor_id: tlfs::cpuid::VENDOR_ID,
             x2apic: true,
             // What Hyper-V's virtual machines have.
             apic_frequency: 200_000_000,
@@ -206,8 +209,7 @@ impl Partition {
         let group = engine.create_group(space)?;
         let reference_time = ReferenceTime::new(group.clock());
         let offer = Offer::new(config.enlightenments.served_by(engine.capabilities()));
-        let processor =
-            ProcessorModel::new(Arc::clone(engine), config.vp_count, config.x2apic, space.address_bits());
+        let processor = ProcessorModel::new(Arc::clone(engine), &config, space.address_bits());
 
         let pages = VTL_COUNT as u64 * (PARTITION_PAGES + VP_PAGES * u64::from(config.vp_count));
         let object = MemoryObject::allocate(pages * PAGE_SIZE)?;

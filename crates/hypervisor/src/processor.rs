@@ -8,7 +8,7 @@ use tlfs::cpuid as hv;
 use x86::cpuid::{Leaf1Ecx, Leaf1Edx, leaf};
 
 use crate::enlightenment::Offer;
-use crate::partition::MAX_VPS;
+use crate::partition::{MAX_VPS, PartitionConfig};
 
 /// Whose instruction makes a hypercall.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +54,7 @@ pub(crate) struct CpuidContext {
 pub(crate) struct ProcessorModel {
     engine: Arc<dyn Engine>,
     vendor: Vendor,
+    hypervisor_vendor: [u8; 12],
     count: u32,
     x2apic: bool,
     address_bits: u32,
@@ -61,7 +62,7 @@ pub(crate) struct ProcessorModel {
 }
 
 impl ProcessorModel {
-    pub(crate) fn new(engine: Arc<dyn Engine>, count: u32, x2apic: bool, address_bits: u32) -> Self {
+    pub(crate) fn new(engine: Arc<dyn Engine>, config: &PartitionConfig, address_bits: u32) -> Self {
         let basic = engine.cpuid(leaf::MAX_BASIC, 0);
         let mut name = [0; 12];
         for (part, register) in name.chunks_exact_mut(4).zip([basic.ebx, basic.edx, basic.ecx]) {
@@ -69,7 +70,15 @@ impl ProcessorModel {
         }
         let vendor =
             if matches!(&name, b"AuthenticAMD" | b"HygonGenuine") { Vendor::Amd } else { Vendor::Intel };
-        Self { engine, vendor, count, x2apic, address_bits, max_leaf: basic.eax }
+        Self {
+            engine,
+            vendor,
+            hypervisor_vendor: config.vendor_id,
+            count: config.vp_count,
+            x2apic: config.x2apic,
+            address_bits,
+            max_leaf: basic.eax,
+        }
     }
 
     pub(crate) fn vendor(&self) -> Vendor {
@@ -233,7 +242,7 @@ impl ProcessorModel {
 
     /// Leaves 0x40000000 to 0x4000000A (TLFS 2.4).
     fn hypervisor_leaf(&self, offer: &Offer, context: CpuidContext, leaf: u32) -> CpuidResult {
-        let [ebx, ecx, edx] = hv::VENDOR_SIGNATURE;
+        let [ebx, ecx, edx] = hv::vendor_signature(self.hypervisor_vendor);
         match leaf {
             hv::VENDOR_AND_MAX_LEAF => CpuidResult { eax: MAX_HYPERVISOR_LEAF, ebx, ecx, edx },
             hv::INTERFACE => CpuidResult { eax: hv::INTERFACE_SIGNATURE, ..Default::default() },
@@ -268,7 +277,8 @@ mod tests {
     use engine::scripted::ScriptedEngine;
 
     fn model(count: u32) -> ProcessorModel {
-        ProcessorModel::new(Arc::new(ScriptedEngine::new(1_000_000_000)), count, true, 40)
+        let config = PartitionConfig { vp_count: count, ..Default::default() };
+        ProcessorModel::new(Arc::new(ScriptedEngine::new(1_000_000_000)), &config, 40)
     }
 
     fn ask(enlightenments: Enlightenments, context: CpuidContext, leaf: u32) -> CpuidResult {
@@ -286,6 +296,22 @@ mod tests {
         assert_eq!(all(0x4000_000B), CpuidResult::default());
         let none = |leaf| ask(Enlightenments::NONE, CpuidContext::default(), leaf);
         assert_eq!((none(1).ecx >> 31, none(0x4000_0000)), (0, CpuidResult::default()));
+    }
+
+    /// B02.004: the highest leaf, and whoever the host says made the hypervisor; what is served is told of all the same.
+    #[test]
+    fn the_vendor_is_the_hosts_choice() {
+        let engine = Arc::new(ScriptedEngine::new(1_000_000_000));
+        let config = PartitionConfig { vendor_id: *b"SomebodyElse", ..Default::default() };
+        let other = ProcessorModel::new(engine, &config, 40);
+        let offer = Offer::new(Enlightenments::ALL);
+        let ask = |model: &ProcessorModel, leaf| model.cpuid(&offer, CpuidContext::default(), leaf, 0);
+        let CpuidResult { eax, ebx, ecx, edx } = ask(&other, hv::VENDOR_AND_MAX_LEAF);
+        assert_eq!(eax, MAX_HYPERVISOR_LEAF);
+        assert_eq!([ebx, ecx, edx].map(u32::to_le_bytes).concat(), b"SomebodyElse");
+        for leaf in hv::INTERFACE..=MAX_HYPERVISOR_LEAF {
+            assert_eq!(ask(&other, leaf), ask(&model(1), leaf), "{leaf:#x}");
+        }
     }
 
     /// B02.007: the version shows when the guest has said who it is.

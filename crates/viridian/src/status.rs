@@ -14,8 +14,8 @@ pub(crate) enum Status {
     Reset,
     /// The guest reported a crash through the crash MSRs.
     Crash,
-    /// The guest's processor shut down after a triple fault.
-    TripleFault,
+    /// A processor of the guest shut down: after a triple fault, or for registers that cannot be together.
+    ShutDown,
     /// The time of `--timeout` was over, or the guest ended without printing the text of `--expect`.
     Unmet,
     /// The command refused: options, files, or what the host lacks.
@@ -37,7 +37,7 @@ impl Status {
             Self::GuestCode(code) => u8::try_from(code.min(MOST_GUEST_CODE + 1)).unwrap_or(u8::MAX),
             Self::Reset => 64,
             Self::Crash => 65,
-            Self::TripleFault => 66,
+            Self::ShutDown => 66,
             Self::Unmet => 67,
             Self::Refused => 70,
             Self::Unsupported => 71,
@@ -73,7 +73,7 @@ mod tests {
         let others = [
             Status::Reset,
             Status::Crash,
-            Status::TripleFault,
+            Status::ShutDown,
             Status::Unmet,
             Status::Refused,
             Status::Unsupported,

@@ -23,6 +23,9 @@ pub(crate) fn check(guest: &Guest) {
     page(guest);
 }
 
+/// Where a PC has neither memory nor a device, as far as one can know.
+const NOWHERE: u64 = 0xE800_0000;
+
 fn status(control: InputValue) -> HvStatus {
     hypercall::call(control, hypercall::input().address(), 0).status()
 }
@@ -68,6 +71,18 @@ fn parameters(guest: &Guest) {
         "B03.022",
         status(spin, address, 0xBAD3) == HvStatus::SUCCESS,
         "an output address that no output needs"
+    );
+    // Whoever is the parent of a guest on a plain machine answers such an intercept with a status at most.
+    let unanswered = [(NOWHERE, address), (address, NOWHERE), (NOWHERE, NOWHERE)].map(|(input, output)| {
+        let capabilities = InputValue::new().with_call_code(CallCode::EXT_QUERY_CAPABILITIES);
+        let switch = InputValue::new().with_call_code(CallCode::SWITCH_VIRTUAL_ADDRESS_SPACE);
+        hypercall::input().write(0, u64::MAX);
+        (status(switch, input, output), status(capabilities, input, output))
+    });
+    check!(
+        "B03.027, B03.028",
+        unanswered.iter().all(|(switched, _)| *switched != HvStatus::SUCCESS),
+        "calls whose parameters lie where there is no memory: {unanswered:?}"
     );
     if !guest.interface.recommendations.use_hypercall_for_remote_flush_and_local_flush_entire() {
         return skip!("B03.023", "no call with input that can cross a page");

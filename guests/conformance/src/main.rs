@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Checks of the Hyper-V interface, one module for each chapter of the specification. Every check carries the ids of the behaviours
 //! that it shows, and `cargo xtask conformance` counts them. What is not offered is skipped with the reason, so the same file runs
-//! on any engine and under any hypervisor that says `Hv#1`. Chapter 6 has no module: intercepts show to a parent only.
+//! on any engine and under any hypervisor that says `Hv#1`. Chapter 6 has no module: intercepts show to
+//! a parent only, and a host program's tests play that (`crates/hypervisor/tests/intercepted_guest.rs`).
 //!
 //! Exit codes: 0 if every check passed, 1 if one failed, 4 if there is no Microsoft hypervisor interface. A chapter's name on the
 //! command line runs that chapter alone.

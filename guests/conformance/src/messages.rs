@@ -4,8 +4,10 @@
 use crate::lab::{Guest, vector};
 use crate::timers::MILLISECOND;
 use support::hyperv::timer::Timer;
-use support::hyperv::{arrivals, synic, time};
+use support::hyperv::{arrivals, hypercall, synic, time};
 use support::{check, skip};
+use tlfs::HvStatus;
+use tlfs::hypercall::CallCode;
 use tlfs::msr::StimerConfig;
 use tlfs::synic::{Message, MessageType};
 use tlfs::timer::TimerMessagePayload;
@@ -29,7 +31,19 @@ pub(crate) fn check(guest: &Guest) {
         .and_then(|()| synic::set_sint(SINT, vector::SYNIC, false))
         .and_then(|()| Timer(TIMER).start(StimerConfig::new().with_sintx(SINT), due));
     arrivals::wait(|| arrivals::count(vector::SYNIC) != before);
+    let interrupted = arrivals::count(vector::SYNIC) != before;
     let message = synic::take_message(SINT).ok().flatten();
+    if guest.has_calls() {
+        // CPUID has said above what there is.
+        let called = hypercall::fast(CallCode::NOTIFY_LONG_SPIN_WAIT, 1, 0).status();
+        check!(
+            "B02.001",
+            started.is_ok() && interrupted && message.is_some() && called == HvStatus::SUCCESS,
+            "what CPUID tells of is done by MSRs, shows in memory and by an interrupt, and hypercalls answer"
+        );
+    } else {
+        skip!("B02.001", "hypercalls are not offered");
+    }
     let off = synic::mask_sint(SINT).and_then(|()| synic::disable());
     let Some(message) = message.filter(|_| started.is_ok() && off.is_ok()) else {
         check!("B13.008", false, "no message came");

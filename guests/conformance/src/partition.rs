@@ -27,6 +27,9 @@ pub(crate) fn check(guest: &Guest) {
     for number in parameters {
         let _ = trap::wrmsr(number, 0);
     }
+    let message = msr::CrashCtl::new().with_crash_message(true);
+    let alone = trap::wrmsr(msr::CRASH_CTL, message.into_bits());
+    check!("B04.013", alone.is_ok(), "a message with no report is nothing: the guest goes on");
     let control = trap::rdmsr(msr::CRASH_CTL).map(msr::CrashCtl::from_bits);
     check!(
         "B04.011",

@@ -16,6 +16,7 @@ mod interrupts;
 mod lab;
 mod modes;
 mod paging;
+mod poke;
 mod processors;
 mod rights;
 mod segments;

@@ -3,6 +3,7 @@
 //! another. Runs late, for the processors that it starts stay.
 
 use crate::lab::{WINDOW, holds};
+use crate::poke;
 use core::arch::asm;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use support::page::{self, Page, Size, bits};
@@ -42,6 +43,7 @@ pub(crate) fn check() {
     interrupts();
     pages();
     code();
+    poke::check(OTHER_ID.load(Ordering::Relaxed));
 }
 
 /// Runs a function on all processors but this one, and waits.

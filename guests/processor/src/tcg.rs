@@ -17,6 +17,10 @@ const KNOWN_WRONG: &[(&str, &str)] = &[
     ("its address is the element's", "it reads the whole operand"),
     ("a masked load of nothing faults nowhere", "it reads the whole operand"),
     ("stores nothing", "it stores elements one by one"),
+    (
+        "behind an answer what is there is executed",
+        "it may translate the old code again between giving up what it had and the store",
+    ),
     ("INT1 stands behind itself", "it has no INT1"),
     ("LOCK on MOV", "it ignores the prefix"),
     ("INT 13 through a gate of CPL 0", "its error code is the offset in the IDT, not 8 times the vector"),

@@ -6,7 +6,7 @@ use crate::{apic, boot, cpu};
 use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 /// Where the 16-bit code goes; a start-up IPI carries the page number.
-const TRAMPOLINE: u64 = 0x8000;
+pub const TRAMPOLINE: u64 = 0x8000;
 const STACK_SIZE: usize = 64 * 1024;
 
 #[repr(align(4096))]

@@ -7,12 +7,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use engine::{EngineVp, ExitReason, Gpr, RunLimits};
+use engine::{EngineVp, ExitReason, Gpr, HostClock, Kick, RunLimits};
 use iced_x86::code_asm::*;
 use memory::{MemoryObject, Rights, ViewId};
 
 use super::concurrency::vp_at;
-use super::machine::{CODE, Machine};
+use super::machine::{CODE, Machine, long_mode_state};
+use crate::block::ChunkBudget;
+use crate::cpu::{Cpu, Parts, TimeSource};
+use crate::model::Model;
+use crate::shared::{KICKED, Notice, Registry, VpShared};
+use crate::stop::Stop;
 
 /// Names the variable that makes the tests of this file longer.
 const SECONDS: &str = "OPENVIRIDIAN_STRESS_SECONDS";
@@ -46,9 +51,10 @@ fn function(value: u32) -> Vec<u8> {
     bytes
 }
 
-/// A serialising instruction that the engine executes itself, and that changes nothing for the code around it: INVLPG of a small page that nobody uses.
+/// A serialising instruction that the engine executes itself and behind which it goes on in the same block, unless something is new: WBINVD. (Behind INVLPG
+/// and others that may change what code runs it looks that up in any case.)
 fn serialise(a: &mut CodeAssembler) {
-    a.invlpg(byte_ptr(0xA0_0000)).unwrap();
+    a.wbinvd().unwrap();
 }
 
 /// Runs processors until the time is over, then has them stop by the word at [`STOP`], and gives RBX of each: what it found wrong, or 0. `meanwhile` is done
@@ -156,6 +162,63 @@ fn after_a_flag_and_a_serialising_instruction_code_is_new() {
         "in round {} an old instruction was executed: RBX is one more than it gave",
         rounds + 1
     );
+}
+
+/// A processor of its own, and what others may touch of it.
+fn cpu(machine: &Machine) -> (Cpu, Arc<VpShared>, Arc<Registry>) {
+    let model = Model::x86_64_v2().unwrap();
+    let (shared, registry) = (Arc::<VpShared>::default(), Arc::<Registry>::default());
+    registry.add(&shared);
+    let parts = Parts {
+        chunks: Arc::new(ChunkBudget::new(1 << 20)),
+        offered: model.extensions(),
+        vendor: model.vendor(),
+        efer_optional: model.efer_optional(),
+        components: model.state_components(),
+        shared: Arc::clone(&shared),
+        registry: Arc::clone(&registry),
+    };
+    let time = TimeSource::Host(Arc::<HostClock>::default());
+    (Cpu::new(Arc::clone(&machine.space), time, parts, &long_mode_state(0)).unwrap(), shared, registry)
+}
+
+/// Behind a serialising instruction a chain of blocks goes on exactly when nobody wants anything of the processor and no code is being changed.
+#[test]
+fn a_serialising_instruction_ends_the_chain_for_news_alone() {
+    let machine = Machine::new();
+    machine.load(|a| {
+        serialise(a);
+        a.inc(ebx).unwrap();
+        a.hlt().unwrap();
+    });
+    let (mut cpu, shared, registry) = cpu(&machine);
+    // Whether the chain ended behind the first instruction; else it got to the last.
+    let mut ends = |meanwhile: &dyn Fn(&mut Cpu)| {
+        meanwhile(&mut cpu);
+        cpu.rip = CODE;
+        cpu.grant(1000);
+        cpu.set_gpr(Gpr::Rbx, 0);
+        match (cpu.run_chain(), cpu.gpr(Gpr::Rbx)) {
+            (Ok(()), 0) => true,
+            (Err(Stop::Exit(ExitReason::Halt)), 1) => false,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert!(!ends(&|_| {}), "nothing is new");
+    shared.kick();
+    assert!(ends(&|_| {}), "a kick");
+    shared.pending.fetch_and(!KICKED, Ordering::SeqCst);
+    assert!(!ends(&|_| {}), "that was answered");
+    shared.post(Notice::SpaceChanged);
+    assert!(ends(&|_| {}), "a notice");
+    assert!(!ends(&Cpu::serve_notices), "that was served");
+    let change = registry.change_code();
+    assert!(ends(&|_| {}), "a change of code");
+    let second = registry.change_code();
+    drop(change);
+    assert!(ends(&|_| {}), "two, of which one is over");
+    drop(second);
+    assert!(!ends(&|_| {}), "that are over");
 }
 
 /// Who has read the new bytes as data, and serialised, does not execute the old ones: nobody has told it anything.

@@ -49,6 +49,8 @@ impl Registers for CallRegisters<'_> {
 pub(super) struct CallMemory<'a> {
     pub(super) space: &'a Space,
     pub(super) view: ViewId,
+    /// Where nothing can be accessed reads give ones, and writes are lost; otherwise those are memory intercepts.
+    pub(super) open_bus: bool,
 }
 
 /// The memory intercept that a failed access to a parameter is.
@@ -65,11 +67,19 @@ impl GuestMemory for CallMemory<'_> {
     type Intercept = MemoryAccess;
 
     fn read(&mut self, gpa: u64, bytes: &mut [u8]) -> Result<(), MemoryAccess> {
-        let read = self.space.read(self.view, gpa, bytes, Rights::READ);
-        read.map_err(|error| intercept(error, MemoryAccessKind::Read))
+        match self.space.read(self.view, gpa, bytes, Rights::READ) {
+            Err(_) if self.open_bus => {
+                bytes.fill(u8::MAX);
+                Ok(())
+            }
+            read => read.map_err(|error| intercept(error, MemoryAccessKind::Read)),
+        }
     }
 
     fn lock_output(&mut self, gpa: u64, _length: usize) -> Result<(), MemoryAccess> {
+        if self.open_bus {
+            return Ok(());
+        }
         let cause = match self.space.resolve(self.view, gpa >> PAGE_SHIFT) {
             Some(page) if page.rights.contains(Rights::WRITE) => return Ok(()),
             Some(page) => AccessErrorCause::Denied { have: page.rights, need: Rights::WRITE },
@@ -79,7 +89,9 @@ impl GuestMemory for CallMemory<'_> {
     }
 
     fn write(&mut self, gpa: u64, bytes: &[u8]) -> Result<(), MemoryAccess> {
-        let written = self.space.write(self.view, gpa, bytes, Rights::WRITE);
-        written.map_err(|error| intercept(error, MemoryAccessKind::Write(0)))
+        match self.space.write(self.view, gpa, bytes, Rights::WRITE) {
+            Err(_) if self.open_bus => Ok(()),
+            written => written.map_err(|error| intercept(error, MemoryAccessKind::Write(0))),
+        }
     }
 }

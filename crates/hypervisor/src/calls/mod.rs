@@ -69,6 +69,7 @@ impl Vp {
             Some(Condition::Answer(request)) => Some(request),
             _ => None,
         };
+        let open_bus = std::mem::take(&mut self.open_bus);
         let Some(control) = control_word(&CallRegisters(&mut *self.engine)) else {
             self.fault(Event::INVALID_OPCODE);
             return None;
@@ -85,7 +86,8 @@ impl Vp {
                 asked: asked.take(),
             };
             let mut registers = CallRegisters(&mut *self.engine);
-            let mut memory = CallMemory { space: partition.space(), view: view_of(self.active_vtl) };
+            let mut memory =
+                CallMemory { space: partition.space(), view: view_of(self.active_vtl), open_bus };
             let outcome =
                 hypercall::dispatch::<Guest, _, _, _>(&mut calls, &offered, &mut registers, &mut memory);
             let Calls { flushes_self, spin_wait, new_space, .. } = calls;
@@ -114,6 +116,7 @@ impl Vp {
             }
             Outcome::Continue => {
                 self.engine.resume(Resume::Retry);
+                self.open_bus = open_bus;
                 ResultValue::of(HvStatus::SUCCESS)
             }
             Outcome::Wait(condition) => {
@@ -121,7 +124,7 @@ impl Vp {
                 if let Condition::Answer(request) = &condition {
                     self.partition.post_request(request);
                 }
-                self.waiting = Some(condition);
+                (self.waiting, self.open_bus) = (Some(condition), open_bus);
                 self.look_again();
                 return None;
             }

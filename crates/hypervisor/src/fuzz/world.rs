@@ -75,12 +75,7 @@ impl World {
                 state.set_run_state(RunState::Running, self.partition.reference_time());
                 state.vtl(Vtl::VTL0).apic.set_up_as_firmware_does();
             }
-            let mut registers = self.vps[vp].registers().save();
-            registers.control.cr0 = 0x8000_0011;
-            registers.control.cr4 = 0x60;
-            registers.control.efer = 0x500;
-            registers.segments[SegmentName::Cs as usize].attributes = 0xA09B.into();
-            self.vps[vp].registers().restore(&registers);
+            self.set_mode(vp);
         }
         self.play(0, ExitReason::WriteMsr { number: msr::GUEST_OS_ID, value: 1 << 63 });
         self.play(0, ExitReason::WriteMsr { number: msr::HYPERCALL, value: (7 * PAGE_SIZE) | 1 });
@@ -96,6 +91,16 @@ impl World {
                 self.play(vp, ExitReason::WriteMsr { number, value });
             }
         }
+    }
+
+    /// Gets a VP to 64-bit code in ring 0.
+    fn set_mode(&mut self, vp: usize) {
+        let mut registers = self.vps[vp].registers().save();
+        registers.control.cr0 = 0x8000_0011;
+        registers.control.cr4 = 0x60;
+        registers.control.efer = 0x500;
+        registers.segments[SegmentName::Cs as usize].attributes = 0xA09B.into();
+        self.vps[vp].registers().restore(&registers);
     }
 
     /// Lets a VP run through one exit.
@@ -124,12 +129,14 @@ impl World {
             assert!(run < MOST_RUNS, "a run without end");
             match self.vps[vp].run(None) {
                 VpExit::Port(END) => break,
-                VpExit::Memory(_) | VpExit::Parameter(_) => self.vps[vp].retry(),
+                VpExit::Memory(_) => self.vps[vp].retry(),
+                VpExit::Parameter(_) => self.vps[vp].call_on_open_bus(),
                 VpExit::Idle { .. } => {
                     let reference = self.partition.reference_time();
                     self.partition.vp(vp as u32).state().set_run_state(RunState::Running, reference);
                     self.attend();
                 }
+                VpExit::InvalidRegisters => self.set_mode(vp),
                 VpExit::Reset | VpExit::TripleFault => reset = true,
                 VpExit::Crash(_) | VpExit::SpinWait => {}
                 other => panic!("{other:?}"),

@@ -92,6 +92,63 @@ fn a_missing_parameter_page_is_an_intercept() {
     assert_eq!(lab.vps[0].registers().rip(), rip);
 }
 
+/// A host that has no memory there may have the call made all the same: it reads ones, and what it writes is lost. That is for one call only.
+#[test]
+fn a_call_may_be_made_on_an_open_bus() {
+    const HOLE: u64 = 0x4000_0000;
+    let mut lab = lab(1);
+    let exit = ExitReason::Hypercall(HypercallInstruction::Vmcall);
+    let mut call = |code: CallCode, input: u64, output: u64, again: bool| {
+        let prepare = move |state: &mut VpState| {
+            let control = InputValue::new().with_call_code(code);
+            state.gprs[Gpr::Rcx as usize] = control.into_bits();
+            (state.gprs[Gpr::Rdx as usize], state.gprs[Gpr::R8 as usize]) = (input, output);
+        };
+        lab.engine.push_with(0, exit, prepare);
+        let left = lab.vps[0].run(None);
+        assert!(matches!(left, VpExit::Parameter(access) if access.gpa == HOLE), "{left:?}");
+        if again {
+            lab.vps[0].call_on_open_bus();
+            lab.engine.push(0, exit);
+            let deeds = lab.pass(0);
+            assert!(deeds.ends_with(&[Deed::Resumed(Resume::Advance)]), "{deeds:?}");
+        } else {
+            lab.vps[0].retry();
+        }
+        ResultValue::from_bits(lab.vps[0].registers().gpr(Gpr::Rax)).status()
+    };
+    // Ones are no page tables' address, and zeros are one.
+    let switch = CallCode::SWITCH_VIRTUAL_ADDRESS_SPACE;
+    assert_eq!(call(switch, HOLE, 0, true), HvStatus::INVALID_PARAMETER);
+    call(switch, HOLE, 0, false);
+    assert_eq!(call(CallCode::EXT_QUERY_CAPABILITIES, 0, HOLE, true), HvStatus::SUCCESS);
+    assert!(lab.space.resolve(ViewId(0), HOLE >> 12).is_none());
+}
+
+/// The host is asked once for a call that has to wait for another VP on the way.
+#[test]
+fn a_call_on_an_open_bus_may_wait() {
+    const HOLE: u64 = 0x4000_0000;
+    let mut lab = lab(2);
+    // RIP of the other VP.
+    put(&lab, &[u64::MAX, 1, 0x0002_0010]);
+    let exit = ExitReason::Hypercall(HypercallInstruction::Vmcall);
+    lab.engine.push_with(0, exit, |state| {
+        let control = simple(CallCode::GET_VP_REGISTERS).with_rep_count(1);
+        state.gprs[Gpr::Rcx as usize] = control.into_bits();
+        (state.gprs[Gpr::Rdx as usize], state.gprs[Gpr::R8 as usize]) = (INPUT, HOLE);
+    });
+    assert!(matches!(lab.vps[0].run(None), VpExit::Parameter(_)));
+    lab.vps[0].call_on_open_bus();
+    lab.engine.push(0, exit);
+    assert!(matches!(lab.vps[0].run(None), VpExit::Idle { .. }), "it waits for the other VP");
+    lab.pass(1);
+    lab.engine.push(0, exit);
+    lab.pass(0);
+    let result = ResultValue::from_bits(lab.vps[0].registers().gpr(Gpr::Rax));
+    assert_eq!((result.status(), result.reps_complete()), (HvStatus::SUCCESS, 1));
+}
+
 /// B09.021, B09.028, B09.022: the VPs in the mask forget before they run on, and no others; what all-flags make useless is not looked at.
 #[test]
 fn a_flush_reaches_the_vps_it_names() {

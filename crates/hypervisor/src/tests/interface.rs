@@ -163,7 +163,8 @@ fn the_reference_tsc_page_agrees_with_the_counter() {
     assert_eq!(lab.read_msr(0, msr::TSC_FREQUENCY), Ok(FREQUENCY));
 }
 
-/// B04.010 to B04.014: the parameters are kept, the message is read, and the guest goes on.
+/// B04.010, B04.011, B04.012, B04.013, B04.014: the parameters are kept, the message is read, of one that is too long no more than 4096 bytes, and the guest goes on; each write is one report, and a
+/// message alone is none.
 #[test]
 fn a_crash_is_reported_with_its_message() {
     let mut lab = Lab::new(1);
@@ -189,9 +190,17 @@ fn a_crash_is_reported_with_its_message() {
     assert_eq!(crash(&mut lab, 1 << 63), report(None));
     assert_eq!(crash(&mut lab, 3 << 62), report(Some(b"Oops\0".to_vec())));
     assert_eq!(crash(&mut lab, 1 << 62), VpExit::Port(END), "a message alone is nothing");
-    lab.write_msr(0, msr::CRASH_P4, u64::MAX).unwrap();
-    let VpExit::Crash(clipped) = crash(&mut lab, 3 << 62) else { panic!("a report") };
-    assert_eq!(clipped.message.unwrap().len(), 4096);
+    // A whole message, over two pages; and longer ones.
+    lab.write_msr(0, msr::CRASH_P3, 0x6800).unwrap();
+    lab.write_u32(0x7800 - 4, 0x1111_1111);
+    lab.write_u32(0x7800, 0x2222_2222);
+    for length in [4096, 4097, 8192, u64::MAX] {
+        lab.write_msr(0, msr::CRASH_P4, length).unwrap();
+        let VpExit::Crash(clipped) = crash(&mut lab, 3 << 62) else { panic!("a report") };
+        assert_eq!(clipped.parameters, [100, 101, 102, 0x6800, length]);
+        let message = clipped.message.unwrap();
+        assert_eq!((message.len(), &message[4092..]), (4096, &[0x11; 4][..]));
+    }
     lab.write_msr(0, msr::CRASH_P3, 1 << 40).unwrap();
     let VpExit::Crash(unreadable) = crash(&mut lab, 3 << 62) else { panic!("a report") };
     assert_eq!(unreadable.message, None);

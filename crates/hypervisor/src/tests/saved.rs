@@ -90,6 +90,32 @@ fn another_partition_goes_on_where_the_first_one_was_saved() {
     assert_eq!(words.len(), 17);
 }
 
+/// B12.013: reference time stands while a partition is saved, however long that is and whatever the other partition's clock showed until then.
+#[test]
+fn time_stands_while_a_partition_is_saved() {
+    const SECOND: u64 = 10_000_000;
+    let first = used();
+    first.advance(3 * SECOND);
+    let bytes = save(&first);
+    let (mut second, _port) = with_port();
+    second.advance(10 * SECOND);
+    restore(&mut second, &bytes).unwrap();
+    assert_eq!(second.read_msr(0, msr::TIME_REF_COUNT), Ok(3 * SECOND));
+    second.advance(5);
+    assert_eq!(second.read_msr(0, msr::TIME_REF_COUNT), Ok(3 * SECOND + 5));
+    // The page from which a guest computes it says the same: no offset, and the scale of the same clock.
+    let page = |lab: &Lab| [0xA000, 0xA008, 0xA00C, 0xA010, 0xA014].map(|gpa| lab.read_u32(gpa));
+    assert_eq!(page(&second), page(&first));
+    // Nor does it begin to run while all VPs are suspended.
+    second.partition.set_explicit_suspend(0, true);
+    second.partition.set_explicit_suspend(1, true);
+    let bytes = save(&second);
+    let (mut third, _port) = with_port();
+    restore(&mut third, &bytes).unwrap();
+    third.advance(SECOND);
+    assert_eq!(third.partition.clock().now(), second.partition.clock().now());
+}
+
 /// Takes up what was saved of one partition in another that is like it.
 fn moved(first: &Lab) -> Lab {
     let mut second = Lab::new(2);

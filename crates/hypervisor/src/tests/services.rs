@@ -56,6 +56,28 @@ fn address_spaces_switch() {
     assert_eq!(lab.vps[0].registers().control().cr3, 0x45_6018);
 }
 
+/// B09.018, B09.020: the call sets CR3 of the VP that makes it, forgets nothing, for the same root neither, and leaves other VPs alone. It is recommended to no guest that has not asked, and kept from none.
+#[test]
+fn a_switch_of_address_spaces_is_the_callers_own_and_flushes_nothing() {
+    let advice = Enlightenment::UseHypercallForAddressSpaceSwitch;
+    for enlightenments in [Enlightenments::ALL, Enlightenments::ALL.with(advice)] {
+        let mut lab = lab_with(PartitionConfig { vp_count: 2, enlightenments, ..Default::default() });
+        let before = lab.vps[0].registers().control();
+        for root in [0x12_3000, 0x12_3000, 0x45_6000] {
+            put(&lab, &[root]);
+            let control = simple(CallCode::SWITCH_VIRTUAL_ADDRESS_SPACE);
+            let (result, deeds) = lab.call_with(1, move |state| {
+                state.gprs[Gpr::Rcx as usize] = control.into_bits();
+                state.gprs[Gpr::Rdx as usize] = INPUT;
+            });
+            assert_eq!((result.status(), deeds), (HvStatus::SUCCESS, vec![Deed::Resumed(Resume::Advance)]));
+            assert_eq!(lab.vps[1].registers().control().cr3, root);
+            assert_eq!(lab.pass(0), []);
+            assert_eq!(lab.vps[0].registers().control(), before);
+        }
+    }
+}
+
 /// B04.001, B04.005: ids are unique, and told to who may know.
 #[test]
 fn partition_ids() {

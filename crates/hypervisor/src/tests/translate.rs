@@ -198,6 +198,74 @@ fn cache_types_have_their_numbers() {
     assert_eq!(numbers.collect::<Vec<_>>(), [4, 0, 1, 5, 6, 0]);
 }
 
+/// B09.049: the walk is that of the VP's mode: two levels of four bytes, with large pages if CR4.PSE is set; three with PAE, the first of them in four entries; four in long mode. What the VP itself
+/// remembers does not count: an entry that changes counts at once.
+#[test]
+fn the_walk_is_that_of_the_mode() {
+    const GVA_PAGE: u64 = (3 << 30 | 5 << 22 | 7 << 12) >> 12;
+    let mut lab = lab();
+    let mode = |lab: &mut Lab, root: u64, cr4: u64, efer: u64| {
+        let registers = lab.vps[0].registers();
+        let mut control = registers.control();
+        (control.cr0, control.cr3, control.cr4, control.efer) = (0x8001_0011, root, cr4, efer);
+        registers.set_control(control);
+    };
+    let find = |lab: &mut Lab, page| {
+        let found = translate(lab, page, flags());
+        (found.result_code, found.gpa_page)
+    };
+    // Four bytes an entry: index 773 of the directory, 7 of the table.
+    const ROOT_32: u64 = 0x20_0000;
+    lab.write_u32(ROOT_32 + 4 * 773, 0x20_1000 | 7);
+    lab.write_u32(0x20_1000 + 4 * 7, 0x0012_3000 | 7);
+    lab.write_u32(ROOT_32 + 4 * 774, 0x0080_0000 | 0x87);
+    mode(&mut lab, ROOT_32, 0, 0);
+    assert_eq!(find(&mut lab, GVA_PAGE), (Code::SUCCESS, 0x123));
+    assert_eq!(find(&mut lab, GVA_PAGE + 1).0, Code::PAGE_NOT_PRESENT);
+    // A large page is a table unless CR4.PSE is set.
+    let large = GVA_PAGE - 7 + 1024;
+    assert_eq!(find(&mut lab, large + 9).0, Code::PAGE_NOT_PRESENT);
+    mode(&mut lab, ROOT_32, 1 << 4, 0);
+    assert_eq!(find(&mut lab, large + 9), (Code::SUCCESS, 0x809));
+    // Addresses have 32 bits.
+    assert_eq!(find(&mut lab, 1 << 20 | GVA_PAGE).0, Code::PAGE_NOT_PRESENT);
+    lab.write_u32(0x20_1000 + 4 * 7, 0x0012_4000 | 7);
+    assert_eq!(find(&mut lab, GVA_PAGE), (Code::SUCCESS, 0x124), "no coherence with what the VP remembers");
+
+    // Eight bytes an entry: entry 3 of the pointers, 10 of the directory, 7 of the table. The pointers are 32 bytes anywhere.
+    let set = |lab: &Lab, gpa: u64, value: u64| {
+        lab.space.write_value::<8>(ViewId(0), gpa, value, Rights::WRITE).unwrap();
+    };
+    const POINTERS: u64 = 0x21_0020;
+    set(&lab, POINTERS + 8 * 3, 0x21_1000 | 1);
+    set(&lab, 0x21_1000 + 8 * 10, 0x21_2000 | FULL);
+    set(&lab, 0x21_2000 + 8 * 7, 0x15_6000 | FULL);
+    set(&lab, 0x21_1000 + 8 * 11, 0xA0_0000 | FULL | 1 << 7);
+    mode(&mut lab, POINTERS, 1 << 5, 0);
+    assert_eq!(find(&mut lab, GVA_PAGE), (Code::SUCCESS, 0x156));
+    assert_eq!(find(&mut lab, GVA_PAGE - 7 + 512 + 3), (Code::SUCCESS, 0xA03));
+    assert_eq!(find(&mut lab, GVA_PAGE & 0x3_FFFF).0, Code::PAGE_NOT_PRESENT, "another pointer");
+    assert_eq!(find(&mut lab, 1 << 20 | GVA_PAGE).0, Code::PAGE_NOT_PRESENT);
+
+    // Four levels, by an address whose four indexes differ: 1, 2, 3, 4.
+    const DEEP: u64 = (1 << 39 | 2 << 30 | 3 << 21 | 4 << 12) >> 12;
+    for (gpa, value) in [
+        (0x22_0000 + 8, 0x22_1000 | FULL),
+        (0x22_1000 + 16, 0x22_2000 | FULL),
+        (0x22_2000 + 24, 0x22_3000 | FULL),
+        (0x22_3000 + 32, 0x17_8000 | FULL),
+    ] {
+        set(&lab, gpa, value);
+    }
+    mode(&mut lab, 0x22_0000, 1 << 5, 0x500);
+    assert_eq!(find(&mut lab, DEEP), (Code::SUCCESS, 0x178));
+    assert_eq!(
+        find(&mut lab, DEEP & 0x7FF_FFFF).0,
+        Code::PAGE_NOT_PRESENT,
+        "another entry of the fourth level"
+    );
+}
+
 /// B09.042: without paging every page is itself.
 #[test]
 fn without_paging_nothing_fails() {

@@ -15,7 +15,7 @@ pub enum VpExit {
     /// [`super::Vp::complete`] (not for a fetch) or [`super::Vp::retry`] before the next run.
     Memory(MemoryAccess),
     /// A parameter page of a hypercall is not there, or protected (TLFS 3.6): the call has done nothing. Answer with [`super::Vp::retry`]
-    /// once the page can be accessed; there is no other way on.
+    /// once the page can be accessed, or with [`super::Vp::call_on_open_bus`] before the next run.
     Parameter(MemoryAccess),
     /// Nothing to run until somebody wakes the VP (see [`super::VpShared::set_waker`]), or until this tick of the clock. The thread may sleep; running again too early does no harm.
     Idle {
@@ -35,6 +35,8 @@ pub enum VpExit {
     Crash(CrashReport),
     /// The VP shut down on an exception that it could not deliver.
     TripleFault,
+    /// The VP has been given register values that no processor has together (TLFS 7.3), by its guest or its host. It executes nothing until others are set.
+    InvalidRegisters,
     /// The guest needs something that the engine does not have, named here for the user.
     Unsupported(&'static str),
 }

@@ -59,6 +59,8 @@ pub struct Vp {
     pub(crate) registers_set: bool,
     /// What a hypercall waits for, which will be made again.
     pub(crate) waiting: Option<Condition>,
+    /// The hypercall that is made again, until it is over, finds an open bus where its parameters cannot be accessed.
+    pub(crate) open_bus: bool,
     /// Registers that a hypercall sets when it is over.
     pub(crate) deferred: Deferred,
     /// Shared state is to be looked at before guest code runs on.
@@ -92,6 +94,7 @@ impl Vp {
             exception_exits: 0,
             registers_set: false,
             waiting: None,
+            open_bus: false,
             deferred: Deferred::new(),
             look: true,
             until: None,
@@ -126,6 +129,13 @@ impl Vp {
     /// Has the instruction that [`Vp::run`] ended with executed again from the start, because what was wrong has changed.
     pub fn retry(&mut self) {
         self.engine.resume(Resume::Retry);
+    }
+
+    /// Has the hypercall that [`Vp::run`] ended with ([`VpExit::Parameter`]) made although its parameters lie where nothing can be accessed, as a machine's bus answers where
+    /// no device does: it reads ones there, and what it writes is lost.
+    pub fn call_on_open_bus(&mut self) {
+        self.open_bus = true;
+        self.retry();
     }
 
     /// Programs the local APIC as firmware does before it hands over: enabled in software, LINT0 as ExtINT, LINT1 as NMI.
@@ -177,6 +187,7 @@ impl Vp {
         self.npiep = NpiepConfig::new();
         self.engine.set_descriptor_table_guard(DescriptorTableGuard::default());
         self.waiting = None;
+        self.open_bus = false;
         self.deferred.clear();
         // Not with the rest of the shared state: others may wait for it.
         self.partition.set_intercept_suspend(self.index, InterceptSuspendRegister::new());

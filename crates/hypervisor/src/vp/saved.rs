@@ -28,6 +28,8 @@ impl State for Vp {
             registers_set,
             // A call that waits is made again, and asks again.
             waiting: _,
+            // The call is made again, and the host is asked again.
+            open_bus: _,
             deferred,
             // No run is under way, and the next one begins with a look.
             look: _,
@@ -76,7 +78,7 @@ impl State for Vp {
         let deferred: Vec<(u32, (u64, u64))> = reader.value()?;
         let named = |(name, (low, high))| (RegisterName(name), RegisterValue { low, high });
         self.deferred = deferred.into_iter().map(named).collect();
-        (self.waiting, self.exception_exits) = (None, 0);
+        (self.waiting, self.open_bus, self.exception_exits) = (None, false, 0);
         let apic_page = self.shared().state().vtl(self.active_vtl).apic.page();
         self.apic_page = apic_page;
         self.look = true;

@@ -232,7 +232,10 @@ fn a_process_that_is_stopped_gives_the_terminal_back_until_it_goes_on() {
     }
     let (_user, program) = terminal();
     let mut child = std::process::Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "console::tests::a_process_that_is_stopped_gives_the_terminal_back_until_it_goes_on"])
+        .args([
+            "--exact",
+            "console::tests::a_process_that_is_stopped_gives_the_terminal_back_until_it_goes_on",
+        ])
         .env(CHILD, "1")
         .current_dir(std::env::temp_dir())
         .stdin(program.try_clone().unwrap())

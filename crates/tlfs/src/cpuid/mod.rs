@@ -38,9 +38,16 @@ pub const NESTED_FEATURES: u32 = 0x4000_000A;
 pub const MINIMUM_MAX_LEAF: u32 = 0x4000_0005;
 /// "Hv#1" in EAX of leaf 0x40000001: the interface is the one described here (TLFS 2.4.2).
 pub const INTERFACE_SIGNATURE: u32 = u32::from_le_bytes(*b"Hv#1");
-/// "Microsoft Hv" in EBX, ECX, EDX of leaf 0x40000000, which guests compare although they need not (TLFS 2.4.1).
-pub const VENDOR_SIGNATURE: [u32; 3] =
-    [u32::from_le_bytes(*b"Micr"), u32::from_le_bytes(*b"osof"), u32::from_le_bytes(*b"t Hv")];
+/// The letters in EBX, ECX, EDX of leaf 0x40000000, which guests compare although they need not (TLFS 2.4.1).
+pub const VENDOR_ID: [u8; 12] = *b"Microsoft Hv";
+
+/// EBX, ECX and EDX of leaf 0x40000000 for a vendor's letters (TLFS 2.4.1).
+#[must_use]
+pub const fn vendor_signature(id: [u8; 12]) -> [u32; 3] {
+    let [a, b, c, d, e, f, g, h, i, j, k, l] = id;
+    [u32::from_le_bytes([a, b, c, d]), u32::from_le_bytes([e, f, g, h]), u32::from_le_bytes([i, j, k, l])]
+}
+
 /// Bit of ECX of leaf 1 that says a hypervisor is present (TLFS 2.2).
 pub const HYPERVISOR_PRESENT_ECX_BIT: u8 = 31;
 /// EBX of leaf 0x40000004: spinning is never to be reported (TLFS 2.4.5).
@@ -161,6 +168,6 @@ mod tests {
     #[test]
     fn signatures() {
         assert_eq!(INTERFACE_SIGNATURE, 0x3123_7648);
-        assert_eq!(VENDOR_SIGNATURE, [0x7263_694D, 0x666F_736F, 0x7648_2074]);
+        assert_eq!(vendor_signature(VENDOR_ID), [0x7263_694D, 0x666F_736F, 0x7648_2074]);
     }
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The list of enlightenments that `--hv` takes.
+//! The list of enlightenments that `--hv` takes, and the vendor that `--hv-vendor` takes.
 
 use hypervisor::{Enlightenment, Enlightenments, Missing};
 
@@ -58,9 +58,30 @@ fn find(name: &str) -> Result<Enlightenment, String> {
     })
 }
 
+/// The letters of a vendor, filled up with zeros.
+pub(crate) fn vendor_id(text: &str) -> Result<[u8; 12], String> {
+    let mut id = [0; 12];
+    match id.get_mut(..text.len()) {
+        Some(letters) if !text.is_empty() && text.bytes().all(|byte| matches!(byte, b' '..=b'~')) => {
+            letters.copy_from_slice(text.as_bytes());
+            Ok(id)
+        }
+        _ => Err("a vendor has 1 to 12 letters, digits, signs and spaces of ASCII".to_owned()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn vendors() {
+        assert_eq!(vendor_id("Microsoft Hv"), Ok(*b"Microsoft Hv"));
+        assert_eq!(vendor_id("x"), Ok(*b"x\0\0\0\0\0\0\0\0\0\0\0"));
+        for refused in ["", "thirteen more", "Tab\t", "Größe"] {
+            assert!(vendor_id(refused).is_err(), "{refused:?}");
+        }
+    }
 
     #[test]
     fn lists() {

@@ -14,7 +14,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::run::debug_link::debugger_address;
 use crate::saved_state::SavedStateCommand;
-use enlightenments::enlightenments;
+use enlightenments::{enlightenments, vendor_id};
 use hypervisor::Enlightenments;
 pub(crate) use profile::{Phase, ProfileOptions};
 use size::memory_size;
@@ -120,6 +120,10 @@ pub(crate) struct RunOptions {
     /// Enlightenments to offer: all, none, or a list such as all,-access-synic-regs.
     #[arg(long, value_name = "LIST", default_value = "all", value_parser = enlightenments, allow_hyphen_values = true)]
     pub(crate) hv: Enlightenments,
+
+    /// Who CPUID says made the hypervisor, in 1 to 12 letters. Guests ought not to care, but Windows and Linux take others for no Hyper-V.
+    #[arg(long, value_name = "ID", default_value = "Microsoft Hv", value_parser = vendor_id)]
+    pub(crate) hv_vendor: [u8; 12],
 
     /// Give the guest a debug transport (HvCallPostDebugData and its sisters): UDP packets to and from this port of the host, such as 127.0.0.1:5005.
     #[arg(long, value_name = "ADDR", value_parser = debugger_address)]

@@ -105,6 +105,7 @@ impl Computer {
         let config = PartitionConfig {
             vp_count: options.cpus,
             enlightenments: plan.enlightenments,
+            vendor_id: options.hv_vendor,
             debug_link: plan.debug_link.clone(),
             tracing: plan.tracing.clone(),
             // VPs in turn, under virtual time, wake for nothing.

@@ -20,6 +20,10 @@ pub(crate) enum End {
         vp: u32,
         rip: u64,
     },
+    /// The guest set registers to values that no processor has together.
+    InvalidRegisters {
+        vp: u32,
+    },
     /// The guest needs something that this build does not have.
     Unsupported(String),
     /// The user pressed the escape key and x, or sent SIGUSR1.
@@ -40,6 +44,7 @@ impl End {
         match self {
             Self::Crash(_)
             | Self::TripleFault { .. }
+            | Self::InvalidRegisters { .. }
             | Self::Timeout(_)
             | Self::Quit
             | Self::Unsupported(_) => true,

@@ -54,7 +54,13 @@ pub(crate) fn end(end: &End, expected: Option<&str>) -> Status {
         }
         End::TripleFault { vp, rip } => {
             say(&format!("virtual processor {vp} shut down on a triple fault at {rip:#x}"));
-            Status::TripleFault
+            Status::ShutDown
+        }
+        End::InvalidRegisters { vp } => {
+            say(&format!(
+                "virtual processor {vp} shut down: its registers have values that none can have together"
+            ));
+            Status::ShutDown
         }
         End::Unsupported(what) => {
             say(&format!("the guest needs something that this build does not have: {what}"));

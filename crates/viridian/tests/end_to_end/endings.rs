@@ -53,3 +53,17 @@ fn a_triple_fault_is_66() {
     );
     assert_eq!(ended.output, "down");
 }
+
+#[test]
+fn registers_that_cannot_be_together_are_66() {
+    // LMA, which says that long mode is active, where it is not; and a register that fits.
+    const EFER: u32 = 0x0008_0001;
+    let ended = run_guest(&Guest::new().print("down").set_register(EFER, 0x400).print("?").exit(1));
+    assert_eq!((ended.status, ended.output.as_str()), (Some(66), "down"), "{ended:?}");
+    assert_eq!(
+        ended.sentence(),
+        "virtual processor 0 shut down: its registers have values that none can have together"
+    );
+    let ended = run_guest(&Guest::new().set_register(EFER, 0).print("up").exit(1));
+    assert_eq!((ended.status, ended.output.as_str()), (Some(1), "up"), "{ended:?}");
+}

@@ -2,7 +2,7 @@
 //! Tiny guests, assembled in the test: multiboot programs of a few instructions, in 32-bit protected mode without paging.
 
 use iced_x86::IcedError;
-use iced_x86::code_asm::{CodeAssembler, al, dx, eax, ecx, edi, edx, esi};
+use iced_x86::code_asm::{CodeAssembler, al, dx, eax, ebp, ebx, ecx, edi, edx, esi, esp};
 
 /// Where a guest lies; its code follows the 32 bytes of header.
 const ADDRESS: u32 = 0x10_0000;
@@ -142,6 +142,34 @@ impl Guest {
             asm.ud2()
         })
         .image()
+    }
+
+    /// Sets one of its own registers by hypercall (TLFS 7.10.1).
+    pub(crate) fn set_register(self, name: u32, value: u32) -> Self {
+        const PAGE: u32 = 0x20_0000;
+        const INPUT: u32 = PAGE + 0x1000;
+        const CALL_SET_VP_REGISTERS: u32 = 0x51;
+        // The own partition, the own VP, and one register with its value in 128 bits.
+        let input = [(0, u32::MAX), (4, u32::MAX), (8, u32::MAX - 1), (16, name), (32, value)];
+        let guest = self.write_msr(0x4000_0000, 0, 1).write_msr(0x4000_0001, 0, PAGE | 1);
+        let guest = input.into_iter().fold(guest, |guest, (offset, value)| {
+            guest.add(|asm| {
+                asm.mov(esi, INPUT + offset)?;
+                asm.mov(iced_x86::code_asm::dword_ptr(esi), value)
+            })
+        });
+        guest.add(|asm| {
+            asm.mov(esp, INPUT + 0x1000)?;
+            asm.mov(eax, CALL_SET_VP_REGISTERS)?;
+            // One element of a list.
+            asm.mov(edx, 1)?;
+            asm.xor(ebx, ebx)?;
+            asm.mov(ecx, INPUT)?;
+            asm.xor(edi, edi)?;
+            asm.xor(esi, esi)?;
+            asm.mov(ebp, PAGE)?;
+            asm.call(ebp)
+        })
     }
 
     /// Reports a crash with these parameters and a message of the image's own first bytes.

@@ -12,7 +12,7 @@ use support::{check, cpu, skip, trap};
 const LARGE_WINDOW: u64 = 7 << 30;
 const LARGE_OLD: u64 = 32 << 20;
 const LARGE_NEW: u64 = 34 << 20;
-const MAPPED: u64 = bits::PRESENT | bits::WRITE;
+pub(super) const MAPPED: u64 = bits::PRESENT | bits::WRITE;
 
 const CR0_CACHE_DISABLE: u64 = 1 << 30;
 const CR3_WRITE_THROUGH_AND_CACHE_DISABLE: u64 = 0b11 << 3;
@@ -29,7 +29,7 @@ pub(super) fn check(guest: &Guest) {
 }
 
 /// Maps the window to the old page, has it read, and changes the entry without telling the processor.
-fn change_mapping(flags: u64) -> bool {
+pub(super) fn change_mapping(flags: u64) -> bool {
     OLD.write(0, 0x01D_u64);
     NEW.write(0, 0x2E2_u64);
     // SAFETY: an address that the program does not use otherwise.

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The virtual MMU (TLFS 9): what it does by itself, and flushes by hypercall.
+//! The virtual MMU (TLFS 9): what it does by itself, switches and flushes by hypercall, and memory that is zero at boot.
 
 mod architecture;
+mod spaces;
+mod zeroed;
 
 use crate::lab::{Guest, own_index};
 use support::hyperv::hypercall;
@@ -51,10 +53,18 @@ fn takes_effect(flush: impl FnOnce() -> HvStatus) -> bool {
 }
 
 pub(crate) fn check(guest: &Guest) {
+    let has_calls = guest.has_calls();
+    if has_calls {
+        zeroed::check(guest);
+    } else {
+        skip!("B09.050", "hypercalls are not offered");
+    }
     architecture::check(guest);
-    if !guest.has_calls()
-        || !guest.interface.recommendations.use_hypercall_for_remote_flush_and_local_flush_entire()
-    {
+    if !has_calls {
+        return skip!("B09.019", "hypercalls are not offered");
+    }
+    spaces::check(guest);
+    if !guest.interface.recommendations.use_hypercall_for_remote_flush_and_local_flush_entire() {
         return skip!("B09.021", "flushes by hypercall are not offered");
     }
     const ALL: u64 = ALL_PROCESSORS | ALL_SPACES;
