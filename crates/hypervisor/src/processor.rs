@@ -298,6 +298,22 @@ mod tests {
         assert_eq!((none(1).ecx >> 31, none(0x4000_0000)), (0, CpuidResult::default()));
     }
 
+    /// B02.004: the highest leaf, and whoever the host says made the hypervisor; what is served is told of all the same.
+    #[test]
+    fn the_vendor_is_the_hosts_choice() {
+        let engine = Arc::new(ScriptedEngine::new(1_000_000_000));
+        let config = PartitionConfig { vendor_id: *b"SomebodyElse", ..Default::default() };
+        let other = ProcessorModel::new(engine, &config, 40);
+        let offer = Offer::new(Enlightenments::ALL);
+        let ask = |model: &ProcessorModel, leaf| model.cpuid(&offer, CpuidContext::default(), leaf, 0);
+        let CpuidResult { eax, ebx, ecx, edx } = ask(&other, hv::VENDOR_AND_MAX_LEAF);
+        assert_eq!(eax, MAX_HYPERVISOR_LEAF);
+        assert_eq!([ebx, ecx, edx].map(u32::to_le_bytes).concat(), b"SomebodyElse");
+        for leaf in hv::INTERFACE..=MAX_HYPERVISOR_LEAF {
+            assert_eq!(ask(&other, leaf), ask(&model(1), leaf), "{leaf:#x}");
+        }
+    }
+
     /// B02.007: the version shows when the guest has said who it is.
     #[test]
     fn the_version_is_hidden_until_the_guest_identifies_itself() {

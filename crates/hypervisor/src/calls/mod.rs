@@ -116,6 +116,7 @@ impl Vp {
             }
             Outcome::Continue => {
                 self.engine.resume(Resume::Retry);
+                self.open_bus = open_bus;
                 ResultValue::of(HvStatus::SUCCESS)
             }
             Outcome::Wait(condition) => {
@@ -123,7 +124,7 @@ impl Vp {
                 if let Condition::Answer(request) = &condition {
                     self.partition.post_request(request);
                 }
-                self.waiting = Some(condition);
+                (self.waiting, self.open_bus) = (Some(condition), open_bus);
                 self.look_again();
                 return None;
             }

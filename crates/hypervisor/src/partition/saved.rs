@@ -79,6 +79,8 @@ impl Partition {
         let zeroed =
             zeroed.iter().map(|&(start_gpa_page, page_count)| ZeroedRange { start_gpa_page, page_count });
         self.set_boot_zeroed_memory(&zeroed.collect::<Vec<_>>());
+        // It stands until all is there, and then too if every VP is suspended.
+        self.clock().freeze();
         self.clock().go_on_from(reader.value()?);
         self.reference_time().set_last_read(reader.value()?);
         lock(&self.crash.0).restore(reader)?;

@@ -125,6 +125,30 @@ fn a_call_may_be_made_on_an_open_bus() {
     assert!(lab.space.resolve(ViewId(0), HOLE >> 12).is_none());
 }
 
+/// The host is asked once for a call that has to wait for another VP on the way.
+#[test]
+fn a_call_on_an_open_bus_may_wait() {
+    const HOLE: u64 = 0x4000_0000;
+    let mut lab = lab(2);
+    // RIP of the other VP.
+    put(&lab, &[u64::MAX, 1, 0x0002_0010]);
+    let exit = ExitReason::Hypercall(HypercallInstruction::Vmcall);
+    lab.engine.push_with(0, exit, |state| {
+        let control = simple(CallCode::GET_VP_REGISTERS).with_rep_count(1);
+        state.gprs[Gpr::Rcx as usize] = control.into_bits();
+        (state.gprs[Gpr::Rdx as usize], state.gprs[Gpr::R8 as usize]) = (INPUT, HOLE);
+    });
+    assert!(matches!(lab.vps[0].run(None), VpExit::Parameter(_)));
+    lab.vps[0].call_on_open_bus();
+    lab.engine.push(0, exit);
+    assert!(matches!(lab.vps[0].run(None), VpExit::Idle { .. }), "it waits for the other VP");
+    lab.pass(1);
+    lab.engine.push(0, exit);
+    lab.pass(0);
+    let result = ResultValue::from_bits(lab.vps[0].registers().gpr(Gpr::Rax));
+    assert_eq!((result.status(), result.reps_complete()), (HvStatus::SUCCESS, 1));
+}
+
 /// B09.021, B09.028, B09.022: the VPs in the mask forget before they run on, and no others; what all-flags make useless is not looked at.
 #[test]
 fn a_flush_reaches_the_vps_it_names() {

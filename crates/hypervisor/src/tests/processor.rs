@@ -10,9 +10,9 @@ use memory::Space;
 use x86::control::Cr4;
 use x86::cpuid::{Leaf1Ecx, Leaf1Edx};
 
-use crate::Enlightenments;
 use crate::enlightenment::Offer;
 use crate::processor::{CpuidContext, ProcessorModel, Vendor};
+use crate::{Enlightenments, PartitionConfig};
 
 /// A processor that is nothing but its CPUID.
 #[derive(Clone, Default)]
@@ -55,13 +55,14 @@ impl Leaves {
         Self::of(b"AuthenticAMD", 0x10)
     }
 
-    fn model(&self, count: u32) -> ProcessorModel {
-        ProcessorModel::new(Arc::new(self.clone()), count, true, 40)
+    fn model(&self, vp_count: u32, x2apic: bool) -> ProcessorModel {
+        let config = PartitionConfig { vp_count, x2apic, ..Default::default() };
+        ProcessorModel::new(Arc::new(self.clone()), &config, 40)
     }
 
     /// CPUID of a VP of so many.
     fn ask(&self, count: u32, context: CpuidContext, leaf: u32, subleaf: u32) -> CpuidResult {
-        self.model(count).cpuid(&Offer::new(Enlightenments::ALL), context, leaf, subleaf)
+        self.model(count, true).cpuid(&Offer::new(Enlightenments::ALL), context, leaf, subleaf)
     }
 }
 
@@ -77,15 +78,15 @@ fn the_vendor_decides_which_instruction_calls() {
         (b"HygonGenuine", Vendor::Amd),
         (b"CentaurHauls", Vendor::Intel),
     ] {
-        assert_eq!(Leaves::of(name, 1).model(1).vendor(), vendor, "{name:?}");
+        assert_eq!(Leaves::of(name, 1).model(1, true).vendor(), vendor, "{name:?}");
     }
 }
 
-/// B07.038: a bit of CR4 exists where CPUID says that what it switches does (SDM 3A 2.5).
+/// A bit of CR4 exists where CPUID says that what it switches does (SDM 3A 2.5).
 #[test]
 fn a_bit_of_cr4_exists_with_its_feature() {
     let always = Cr4::new().with_pce(true);
-    let bits = |leaves: &Leaves| Cr4::from_bits(leaves.model(1).cr4_bits());
+    let bits = |leaves: &Leaves| Cr4::from_bits(leaves.model(1, true).cr4_bits());
     assert_eq!(bits(&Leaves::intel()), always);
     let edx = |features: Leaf1Edx| Leaves::intel().with(1, 0, [0, 0, 0, features.into_bits()]);
     let ecx = |features: Leaf1Ecx| Leaves::intel().with(1, 0, [0, 0, features.into_bits(), 0]);
@@ -117,15 +118,15 @@ fn a_bit_of_cr4_exists_with_its_feature() {
 
 #[test]
 fn state_components_exist_as_the_engine_says() {
-    assert_eq!(Leaves::intel().model(1).xcr0_bits(), 1, "x87 is always there");
+    assert_eq!(Leaves::intel().model(1, true).xcr0_bits(), 1, "x87 is always there");
     let leaves = Leaves::intel().with(0xD, 0, [0xE7, 0, 0, 1 << 30]);
-    assert_eq!(leaves.model(1).xcr0_bits(), 1 << 62 | 0xE7);
+    assert_eq!(leaves.model(1, true).xcr0_bits(), 1 << 62 | 0xE7);
 }
 
 #[test]
 fn large_pages_exist_as_the_engine_says() {
-    assert!(Leaves::intel().with(0x8000_0001, 0, [0, 0, 0, 1 << 26]).model(1).has_1g_pages());
-    assert!(!Leaves::intel().with(0x8000_0001, 0, [0, 0, 0, !(1 << 26)]).model(1).has_1g_pages());
+    assert!(Leaves::intel().with(0x8000_0001, 0, [0, 0, 0, 1 << 26]).model(1, true).has_1g_pages());
+    assert!(!Leaves::intel().with(0x8000_0001, 0, [0, 0, 0, !(1 << 26)]).model(1, true).has_1g_pages());
 }
 
 /// A processor with AVX, AVX-512 and PKRU, as real ones lay them out: size, offset, and (ECX bit 1) aligned in the compacted form.
@@ -204,7 +205,7 @@ fn the_first_features_show_place_and_identity() {
     assert_eq!(of(4096, vp(0)).ebx >> 16, 128, "more than eight bits do not show");
     let off = of(1, CpuidContext { apic_enabled: false, ..vp(0) });
     assert!(!Leaf1Edx::from_bits(off.edx).apic());
-    let without_x2apic = ProcessorModel::new(Arc::new(processor.clone()), 1, false, 40);
+    let without_x2apic = processor.model(1, false);
     let shown = without_x2apic.cpuid(&Offer::new(Enlightenments::ALL), vp(0), 1, 0);
     assert!(!Leaf1Ecx::from_bits(shown.ecx).x2apic());
     let has_none = Leaves::intel().with(1, 0, [0; 4]);
@@ -280,7 +281,7 @@ fn amd_processors_tell_of_cores_in_leaves_of_their_own() {
     assert_eq!(intel.ask(6, vp(5), 0x8000_0001, 0).ecx, 1 << 5);
 }
 
-/// B02.002: the hypervisor's leaves hide whatever the engine says there, and only they do.
+/// The hypervisor's leaves hide whatever the engine says there, and only they do.
 #[test]
 fn the_hypervisors_leaves_are_its_own() {
     let engine = [9, 9, 9, 9];

@@ -172,7 +172,7 @@ impl Vp {
             let run_state = if self.index == 0 { RunState::Running } else { RunState::WaitForStartUp };
             self.apic_page = state.init(vtl_index, run_state, reference);
             // Whatever the VP waited for belongs to an instruction that it does not go on with.
-            self.waiting = None;
+            (self.waiting, self.open_bus) = (None, false);
         }
         if let Some(start_up) = state.start_up.take()
             && state.run_state() == RunState::WaitForStartUp

@@ -59,7 +59,7 @@ pub struct Vp {
     pub(crate) registers_set: bool,
     /// What a hypercall waits for, which will be made again.
     pub(crate) waiting: Option<Condition>,
-    /// The hypercall that is made again finds an open bus where its parameters cannot be accessed.
+    /// The hypercall that is made again, until it is over, finds an open bus where its parameters cannot be accessed.
     pub(crate) open_bus: bool,
     /// Registers that a hypercall sets when it is over.
     pub(crate) deferred: Deferred,
