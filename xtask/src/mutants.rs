@@ -19,7 +19,7 @@ const NOTICED: usize = 85;
 /// What only tests and fuzzers are built with: a change there changes what looks on, not what is looked at.
 const LOOKS_ON: [&str; 3] = ["fuzz.rs", "sandbox.rs", "fuzz/*.rs"];
 /// Seconds that the tests of a room may take, which take three on a computer with nothing else to do.
-const PATIENCE: &str = "40";
+const PATIENCE: &str = "60";
 /// cargo-mutants' exit statuses when it has tried every mutant: all noticed, some survived, some made a test hang.
 const TRIED_ALL: [i32; 3] = [0, 2, 3];
 

@@ -3,7 +3,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Mutex, Weak};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use engine::{ExitReason, SegmentName};
 use tlfs::msr;
@@ -46,6 +46,28 @@ fn guest_idle_ends_with_interrupts_off() {
     let deeds = lab.pass(0);
     assert!(!deeds.iter().any(|deed| matches!(deed, Deed::Injected(_))), "{deeds:?}");
     assert_eq!(lab.interrupts(0), [0x40]);
+}
+
+/// B07.006: what arrives ends it also where priorities hold it back, and where it comes from the PIC.
+#[test]
+fn guest_idle_ends_for_interrupts_of_every_kind() {
+    let idle = |lab: &mut Lab| {
+        lab.engine.push(0, ExitReason::ReadMsr { number: msr::GUEST_IDLE });
+        assert_eq!(lab.vps[0].run(None), VpExit::Idle { until: None });
+    };
+    let mut lab = Lab::new(1);
+    lab.write_msr(0, msr::TPR, 0xFF).unwrap();
+    idle(&mut lab);
+    lab.partition.deliver(fixed(0x40, 0));
+    assert!(!lab.pass(0).iter().any(|deed| matches!(deed, Deed::Injected(_))), "it is held back");
+    let mut lab = Lab::new(1);
+    idle(&mut lab);
+    lab.partition.set_external_interrupt(true);
+    assert!(!lab.pass(0).iter().any(|deed| matches!(deed, Deed::Injected(_))), "interrupts are off");
+    let mut lab = Lab::new(1);
+    idle(&mut lab);
+    lab.partition.deliver(fixed(15, 0));
+    assert_eq!(lab.vps[0].run(None), VpExit::Idle { until: None }, "that is no interrupt");
 }
 
 /// The engine is asked for a window while an interrupt waits, and the interrupt goes in when the window opens.
@@ -261,7 +283,7 @@ fn a_sleeping_vp_is_woken() {
 #[test]
 fn no_wake_up_is_lost_between_threads() {
     const ROUNDS: u32 = 2000;
-    let began = Instant::now();
+    let patience = &Patience::new();
     let mut lab = Lab::new(2);
     for vp in 0..2 {
         for _ in 0..ROUNDS {
@@ -283,6 +305,7 @@ fn no_wake_up_is_lost_between_threads() {
                 let (own, other) = (vp.index() as usize, 1 - vp.index() as usize);
                 partition.vp(vp.index()).set_waker(Box::new(move || thread.unpark()));
                 loop {
+                    patience.go_on();
                     match vp.run(None) {
                         // A lost wake-up would cost the whole second, each time.
                         VpExit::Idle { .. } => std::thread::park_timeout(Duration::from_secs(1)),
@@ -292,13 +315,13 @@ fn no_wake_up_is_lost_between_threads() {
                 }
                 done[own].store(true, Ordering::SeqCst);
                 while !done[other].load(Ordering::SeqCst) {
+                    patience.go_on();
                     partition.deliver(fixed(0x60, other as u8));
                     std::thread::yield_now();
                 }
             });
         }
     });
-    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
 }
 
 /// B10.001: every source of interrupts there is reaches the VP: a device, a parent, a message of the hypervisor, a message and a signal of a partition, ICR,

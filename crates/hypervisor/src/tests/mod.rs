@@ -3,6 +3,7 @@
 
 mod assertions;
 mod assist;
+mod caller;
 mod events;
 mod hypercalls;
 mod intercepts;
@@ -13,6 +14,7 @@ mod ports;
 mod processor;
 mod register_places;
 mod registers;
+mod routing;
 mod rules;
 mod saved;
 mod services;
@@ -22,8 +24,10 @@ mod synic;
 mod timers;
 mod tracing;
 mod translate;
+mod wake;
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use engine::scripted::{Deed, ScriptedEngine};
 use engine::{
@@ -44,6 +48,20 @@ pub(crate) const TICKS: u64 = 128;
 /// The exit with which every stretch of a script ends.
 const END: PortAccess =
     PortAccess { port: 0xE0, size: 1, direction: PortDirection::In, string: false, rep: false };
+/// How long a test waits for what other threads do: one that would hang fails.
+pub(crate) struct Patience(Instant);
+
+impl Patience {
+    pub(crate) fn new() -> Self {
+        Self(Instant::now())
+    }
+
+    /// Called in each round of a loop that ends when what is tested works.
+    pub(crate) fn go_on(&self) {
+        assert!(self.0.elapsed() < Duration::from_secs(20), "what was to happen did not");
+    }
+}
+
 /// #GP(0).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Gp;

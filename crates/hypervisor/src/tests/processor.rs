@@ -82,7 +82,7 @@ fn the_vendor_decides_which_instruction_calls() {
     }
 }
 
-/// B07.038: a bit of CR4 exists where CPUID says that what it switches does (SDM 3A 2.5).
+/// A bit of CR4 exists where CPUID says that what it switches does (SDM 3A 2.5).
 #[test]
 fn a_bit_of_cr4_exists_with_its_feature() {
     let always = Cr4::new().with_pce(true);
@@ -281,7 +281,7 @@ fn amd_processors_tell_of_cores_in_leaves_of_their_own() {
     assert_eq!(intel.ask(6, vp(5), 0x8000_0001, 0).ecx, 1 << 5);
 }
 
-/// B02.002: the hypervisor's leaves hide whatever the engine says there, and only they do.
+/// The hypervisor's leaves hide whatever the engine says there, and only they do.
 #[test]
 fn the_hypervisors_leaves_are_its_own() {
     let engine = [9, 9, 9, 9];

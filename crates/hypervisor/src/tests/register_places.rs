@@ -274,7 +274,7 @@ fn bits_that_do_not_exist_are_refused_one_by_one() {
     }
 }
 
-/// B07.027, B07.028, B07.030: events that exist can be pending; where none is, the rest does not count.
+/// B07.030: events that exist can be pending; where none is, the rest does not count.
 #[test]
 fn pending_events_make_sense() {
     let mut lab = Lab::new(1);

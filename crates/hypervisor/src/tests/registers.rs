@@ -490,16 +490,17 @@ fn two_that_ask_each_other_do_not_wait_forever() {
             });
         }
     }
-    let done = AtomicU32::new(0);
+    let (done, patience) = (AtomicU32::new(0), Patience::new());
     std::thread::scope(|scope| {
         for vp in &mut vps {
-            let (partition, done) = (Arc::clone(&lab.partition), &done);
+            let (partition, done, patience) = (Arc::clone(&lab.partition), &done, &patience);
             scope.spawn(move || {
                 let thread = std::thread::current();
                 partition.vp(vp.index()).set_waker(Box::new(move || thread.unpark()));
                 let mut counted = false;
                 // Whoever is done still answers.
                 while done.load(Ordering::Relaxed) < 2 {
+                    patience.go_on();
                     if matches!(vp.run(None), VpExit::Idle { .. }) {
                         std::thread::park_timeout(Duration::from_millis(5));
                     }
