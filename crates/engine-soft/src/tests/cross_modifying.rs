@@ -222,6 +222,23 @@ fn a_serialising_instruction_ends_the_chain_for_news_alone() {
     assert!(!ends(&|_| {}), "that are over");
 }
 
+/// Who waits to be alone stands still for others meanwhile; a kick that came then is told before the access is made.
+#[test]
+fn a_kick_goes_before_an_access_alone() {
+    let (mut cpu, shared, _registry) = cpu(&Machine::new());
+    let mut made = 0;
+    for kicked in [false, true] {
+        if kicked {
+            shared.kick();
+        }
+        let outcome = cpu.execute_alone(|_| {
+            made += 1;
+            Ok(())
+        });
+        assert_eq!((outcome, made), (Ok(()), 1));
+    }
+}
+
 /// Who has read the new bytes as data, and serialised, does not execute the old ones: nobody has told it anything.
 #[test]
 fn code_that_was_seen_as_data_is_not_older_when_executed() {
