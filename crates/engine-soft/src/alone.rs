@@ -4,11 +4,13 @@
 //! This is the bus lock of a processor in software. The host's own locked instructions make a LOCK inside a page atomic, across cache lines too. Across two pages
 //! there is no one host address to lock: the two pages of guest memory may lie anywhere.
 //!
-//! Who stands still has left guest code for everybody ([`VpShared::set_in_guest`]), so whoever waits for it to serve a notice goes on; and it serves its notices
+//! Who stands still has left guest code for everybody ([`VpShared::leave_guest`]), so whoever waits for it to serve a notice goes on; and it serves its notices
 //! before it runs on. Stores that no VP makes are not held back.
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard, PoisonError, TryLockError};
+
+use engine::Kick;
 
 use crate::cpu::Cpu;
 use crate::shared::{Registry, STAND_STILL, VpShared};
@@ -31,11 +33,11 @@ impl Drop for Alone<'_> {
 impl VpShared {
     /// Stands still as long as another processor wants to be alone.
     pub(crate) fn stand_still(&self) {
-        self.set_in_guest(false);
+        self.leave_guest();
         while self.pending.load(Ordering::SeqCst) & STAND_STILL != 0 {
             std::thread::yield_now();
         }
-        self.set_in_guest(true);
+        self.enter_guest();
     }
 }
 
