@@ -159,6 +159,8 @@ impl World {
             self.partition.reset();
             self.vps.iter_mut().for_each(Vp::reset);
             self.boot();
+            // What it was, it is no more.
+            self.answer = None;
         }
     }
 

@@ -5,7 +5,7 @@ use engine::SegmentName;
 use state::{Damaged, Reader, State, Writer};
 use tlfs::interrupt::{InterruptControl, InterruptType, InterruptVector};
 use tlfs::msr;
-use tlfs::synic::MessageType;
+use tlfs::synic::{ConnectionId, MessageType};
 use tlfs::vp::{InitialVpContext, VpIndex};
 use x86::apic::DeliveryMode;
 use zerocopy::{FromBytes, IntoBytes};
@@ -291,4 +291,34 @@ fn ports_that_the_host_made_again_are_kept() {
     other.partition.create_port_with_id(PORT, kind, PortOwner::Guest(target)).unwrap();
     let taken = Damaged::Value { kind: "port", value: PORT.into() };
     assert_eq!(restore(&mut other, &bytes), Err(taken));
+}
+
+/// A connection into another partition does not become one to a port of this one that has the same id; the host makes it again, and what was pulled through it
+/// goes on.
+#[test]
+fn connections_into_other_partitions_are_the_hosts() {
+    const PAGE: u64 = 0x3_0000;
+    let ((first, own), (other, port)) = (with_port(), with_port());
+    assert_eq!(own.id(), port.id());
+    let _own = first.partition.create_monitor_port(None).unwrap();
+    let monitor = other.partition.create_monitor_port(None).unwrap();
+    first.partition.connect(7, &port).unwrap();
+    first.partition.connect(8, &own).unwrap();
+    first.partition.connect_monitor(9, &monitor, PAGE).unwrap();
+    let bytes = save(&first);
+
+    let mut alone = Lab::new(2);
+    restore(&mut alone, &bytes).unwrap();
+    assert_eq!([7, 8, 9].map(|number| alone.partition.disconnect(number)), [false, true, false]);
+
+    let mut second = Lab::new(2);
+    second.partition.connect(7, &port).unwrap();
+    second.partition.connect_monitor(9, &monitor, 0x7000).unwrap();
+    restore(&mut second, &bytes).unwrap();
+    assert_eq!(save(&second), bytes);
+    let find = |number| second.partition.ports().find(ConnectionId::from_bits(number)).unwrap();
+    assert!(Arc::ptr_eq(&find(7), &port) && !Arc::ptr_eq(&find(8), &port));
+    second.write_u32(PAGE + 0x800, 0x1234);
+    second.write_u32(0x7800, 0x5678);
+    assert_eq!(first.read_u32(PAGE + 0x800), 0x1234, "the page lies where it lay");
 }
