@@ -231,6 +231,8 @@ fn exceptions_are_intercepted_before_delivery() {
     child.lab.vps[0].registers().set_gpr(Gpr::R15, 0xF);
     let message = child.meet(0, fault);
     assert_eq!((message.message_type, message.payload().len()), (MessageType::EXCEPTION_INTERCEPT, 240));
+    let (count, bytes) = (message.payload()[43], &message.payload()[64..80]);
+    assert_eq!((count, bytes), (0, &[0; 16][..]), "this engine shows no instruction");
     assert_eq!((u16_at(&message, 40), message.payload()[42], u32_at(&message, 44)), (14, 1, 2));
     assert_eq!((u64_at(&message, 48), u64_at(&message, 112 + 15 * 8)), (0xCAFE_F000, 0xF));
     let event = tlfs::register::PendingExceptionEvent {

@@ -356,6 +356,40 @@ fn pending_events_are_shown_by_their_types() {
     assert_eq!(lab.vps[0].register(R::PENDING_EVENT1), Ok(0u64.into()));
 }
 
+/// Registers are set one by one, whatever the others hold; that they make no mode together shows when the VP is to run (SDM 3A 9.8.5).
+#[test]
+fn modes_are_looked_at_when_the_vp_runs() {
+    for (cr0, cr4, efer, is_a_mode) in [
+        (0x10u64, 0u64, 0u64, true),
+        (0x11, 0, 0, true),
+        (0x8000_0011, 0, 0, true),
+        (0x8000_0010, 0, 0, false),
+        (0x8000_0011, 0x20, 0x500, true),
+        (0x8000_0011, 0, 0x500, false),
+        (0x8000_0011, 0x20, 0x400, false),
+        (0x8000_0011, 0x20, 0x100, false),
+        (0x11, 0x20, 0x100, true),
+        (0x11, 0, 0x100, true),
+        (0x11, 0x20, 0x500, false),
+    ] {
+        let mut lab = Lab::new(1);
+        for (name, value) in [(R::CR0, cr0), (R::CR4, cr4), (R::EFER, efer)] {
+            assert_eq!(lab.vps[0].set_register(name, value.into()), Ok(()));
+        }
+        lab.engine.push(0, ExitReason::Port(END));
+        let exit = lab.vps[0].run(None);
+        let runs = exit == VpExit::Port(END);
+        assert_eq!(runs, is_a_mode, "CR0 {cr0:#x} CR4 {cr4:#x} EFER {efer:#x}");
+        assert!(runs || exit == VpExit::InvalidRegisters, "{exit:?}");
+        if runs {
+            lab.vps[0].complete(0);
+        } else {
+            // Until it is put right.
+            assert_eq!(lab.vps[0].run(None), VpExit::InvalidRegisters);
+        }
+    }
+}
+
 /// What a register that is not served is not served for.
 #[test]
 fn refused_registers_say_why() {
