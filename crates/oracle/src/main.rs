@@ -27,6 +27,10 @@ enum What {
     Vector,
     /// VEX-encoded forms on vector registers in 64-bit mode.
     Avx,
+    /// x87, MMX and SSE forms in compatibility mode.
+    VectorCompatibility,
+    /// VEX-encoded forms on vector registers in compatibility mode.
+    AvxCompatibility,
 }
 
 /// Compares the software processor with the processor that it runs on.
@@ -34,7 +38,7 @@ enum What {
 #[command(name = "oracle")]
 struct Arguments {
     /// What to compare.
-    #[arg(value_enum, default_values_t = [What::Integer, What::Compatibility, What::Programs, What::Vector, What::Avx])]
+    #[arg(value_enum, default_values_t = What::value_variants().to_vec())]
     what: Vec<What>,
     /// Executions of each form; of vector forms, which mostly run on the host for the guest too, a tenth.
     #[arg(long, default_value_t = 20_000)]
@@ -59,6 +63,7 @@ fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
     let mut guest = Emulated::new(&engine)?;
     let mut host = Native::new(&guest)?;
     let plan = Plan { seed: arguments.seed, per_form: arguments.per_code };
+    let fewer = Plan { per_form: plan.per_form.div_ceil(10), ..plan };
     let mut differences = 0;
     for what in &arguments.what {
         let (family, mode, plan) = match what {
@@ -70,10 +75,10 @@ fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
             }
             What::Integer => (Family::Integer, Mode::User64, plan),
             What::Compatibility => (Family::Integer, Mode::User32, plan),
-            What::Vector | What::Avx => {
-                let family = if *what == What::Vector { Family::Vector } else { Family::Avx };
-                (family, Mode::User64, Plan { per_form: plan.per_form.div_ceil(10), ..plan })
-            }
+            What::Vector => (Family::Vector, Mode::User64, fewer),
+            What::Avx => (Family::Avx, Mode::User64, fewer),
+            What::VectorCompatibility => (Family::Vector, Mode::User32, fewer),
+            What::AvxCompatibility => (Family::Avx, Mode::User32, fewer),
         };
         let started = Instant::now();
         let report = run_forms(&engine, &mut host, &mut guest, plan, mode, family, |name| {

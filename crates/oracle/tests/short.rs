@@ -6,12 +6,15 @@ use std::io::Write;
 
 use engine_soft::SoftEngine;
 use engine_soft::model::{Model, ModelName};
+use iced_x86::Code;
 use oracle::campaign::{Plan, run_forms, run_programs, uncovered};
 use oracle::check::Report;
 use oracle::emulated::Emulated;
 use oracle::forms::Family;
+use oracle::generate::encode;
 use oracle::native::{Native, NativeError};
 use oracle::planted::{FAULTS, Fault, Planted, VECTOR_FAULTS};
+use oracle::random::Random;
 use oracle::state::Mode;
 
 /// What the tests run of each form.
@@ -107,6 +110,42 @@ fn avx_forms_do_what_the_host_does() {
         return;
     }
     run_family(Mode::User64, "avx", Family::Avx, Plan { per_form: 40, ..SHORT }, 350);
+}
+
+#[test]
+fn vector_forms_do_what_the_host_does_in_compatibility_mode() {
+    run_family(Mode::User32, "vector32", Family::Vector, Plan { per_form: 40, ..SHORT }, 430);
+}
+
+#[test]
+fn avx_forms_do_what_the_host_does_in_compatibility_mode() {
+    if !oracle::native::host_has_avx() {
+        println!("SKIPPED: this host has no AVX");
+        return;
+    }
+    run_family(Mode::User32, "avx32", Family::Avx, Plan { per_form: 40, ..SHORT }, 350);
+}
+
+/// Bits of the VEX prefix that count for nothing are not always those that an assembler writes, and prefixes that may not stand before it do.
+#[test]
+fn vex_prefixes_have_bits_that_count_for_nothing() {
+    let mut random = Random::new(1, 0);
+    let (mut registers, mut source, mut last, mut prefixed) = (0, 0, 0, 0);
+    for _ in 0..4000 {
+        let Some(encoded) = encode(&mut random, Code::VEX_Vblendvps_xmm_xmm_xmmm128_xmm, Mode::User32) else {
+            continue;
+        };
+        let start = encoded.bytes.iter().position(|&byte| byte == 0xC4).expect("a long prefix");
+        let instruction = &encoded.instruction;
+        prefixed += u64::from(instruction.is_invalid() && matches!(encoded.bytes[0], 0x66 | 0xF2 | 0xF3));
+        registers += u64::from(encoded.bytes[start + 1] & 0x20 == 0);
+        source += u64::from(encoded.bytes[start + 2] & 0x40 == 0);
+        last += u64::from(encoded.bytes.last().is_some_and(|byte| byte & 0x80 != 0));
+    }
+    assert!(
+        registers > 100 && source > 100 && last > 100 && prefixed > 20,
+        "{registers} {source} {last} {prefixed}"
+    );
 }
 
 #[test]

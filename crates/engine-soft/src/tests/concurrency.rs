@@ -8,6 +8,7 @@ use engine::{EngineVp, ExitReason, Gpr, RunLimits};
 use iced_x86::code_asm::*;
 use memory::{MemoryObject, Rights, ViewId};
 
+use super::cross_modifying::seconds;
 use super::machine::{CODE, Machine, STACK, long_mode_state};
 
 /// Another processor, which starts at `rip` with a stack of its own.
@@ -43,7 +44,9 @@ pub(super) fn wait_together(machine: &mut Machine, others: Vec<Box<dyn EngineVp>
         let kickers: Vec<_> = others.iter().map(|vp| vp.kicker()).chain([machine.vp.kicker()]).collect();
         let (over, patience) = std::sync::mpsc::channel::<()>();
         scope.spawn(move || {
-            if patience.recv_timeout(Duration::from_secs(60)) == Err(RecvTimeoutError::Timeout) {
+            if patience.recv_timeout(Duration::from_secs(60) + 4 * seconds())
+                == Err(RecvTimeoutError::Timeout)
+            {
                 kickers.iter().for_each(|kicker| kicker.kick());
             }
         });

@@ -19,7 +19,7 @@ use crate::model::Model;
 use crate::shared::{KICKED, Notice, Registry, VpShared};
 use crate::stop::Stop;
 
-/// Names the variable that makes the tests of this file longer.
+/// Names the variable that makes these tests longer, and those of [`super::locked`].
 const SECONDS: &str = "OPENVIRIDIAN_STRESS_SECONDS";
 const VIEW: ViewId = ViewId(0);
 /// Where the second program stands.
@@ -31,7 +31,8 @@ const FLAG: u64 = 0x20_0000;
 const ANSWER: u64 = 0x20_1000;
 const STOP: u64 = 0x20_2000;
 
-fn seconds() -> Duration {
+/// How long a test is to take.
+pub(super) fn seconds() -> Duration {
     Duration::from_secs_f64(std::env::var(SECONDS).ok().and_then(|text| text.parse().ok()).unwrap_or(1.0))
 }
 

@@ -5,22 +5,26 @@ use engine::{ExitReason, Gpr, RunLimits};
 use iced_x86::code_asm::*;
 
 use super::concurrency::{vp_at, wait_together};
+use super::cross_modifying::seconds;
 use super::machine::{CODE, DEVICE, Machine, long_mode_state};
 
-/// Rounds of each processor in a test: a step alone costs its processor some microseconds, and more on a busy host.
-const ROUNDS: u32 = 3000;
 /// Where the pages of an operand meet.
 const EDGE: u64 = 0x90_1000;
 
 /// Counts the processors that have begun.
 const ARRIVED: u64 = 0x20_0000;
 
-/// Loads a program that does `ROUNDS` rounds, runs it on `vps` processors at once, and gives the machine back.
+/// Rounds of each processor in a test: a step alone costs its processor some microseconds, and more on a busy host.
+fn rounds() -> u32 {
+    (3000.0 * seconds().as_secs_f64()) as u32
+}
+
+/// Loads a program that does [`rounds`] rounds, runs it on `vps` processors at once, and gives the machine back.
 fn hammer(vps: u32, mut round: impl FnMut(&mut CodeAssembler)) -> Machine {
     let mut machine = Machine::new();
     machine.load(|a| {
         let (mut again, mut wait) = (a.create_label(), a.create_label());
-        a.mov(r15d, ROUNDS).unwrap();
+        a.mov(r15d, rounds()).unwrap();
         // They begin together.
         a.lock().inc(dword_ptr(ARRIVED)).unwrap();
         a.set_label(&mut wait).unwrap();
@@ -50,7 +54,7 @@ fn counters_across_two_pages_lose_nothing() {
         // Inside a page, from the host's own instructions, at the same time.
         a.lock().inc(dword_ptr(rbx + 0x100)).unwrap();
     });
-    let count = u64::from(VPS * ROUNDS);
+    let count = u64::from(VPS * rounds());
     assert_eq!(machine.read(EDGE - 2) & 0xFFFF_FFFF, count);
     assert_eq!(machine.read(EDGE + 0x1000 - 7), count);
     assert_eq!(machine.read(EDGE + 0x2000 - 1) & 0xFFFF, count & 0xFFFF);
@@ -77,7 +81,7 @@ fn cmpxchg8b_and_cmpxchg_across_two_pages_lose_nothing() {
         a.lock().cmpxchg(qword_ptr(rdi + 0x1000 - 3), rbx).unwrap();
         a.jnz(once_more).unwrap();
     });
-    let count = u64::from(VPS * ROUNDS);
+    let count = u64::from(VPS * rounds());
     assert_eq!(machine.read(EDGE - 5), count << 32 | count);
     assert_eq!(machine.read(EDGE + 0x1000 - 3), count);
 }
@@ -104,7 +108,7 @@ fn a_spin_lock_across_two_pages_excludes() {
         a.xor(eax, eax).unwrap();
         a.xchg(dword_ptr(rbx - 3), eax).unwrap();
     });
-    assert_eq!(machine.read(EDGE + 0x200), u64::from(VPS * ROUNDS));
+    assert_eq!(machine.read(EDGE + 0x200), u64::from(VPS * rounds()));
 }
 
 /// The other processor's plain accesses see both parts change at once: it may not see a carry half made.
@@ -114,7 +118,7 @@ fn a_plain_reader_sees_no_half() {
     // The lower bytes, in the first page, are all ones or all zero, and so are the upper ones.
     machine.load(|a| {
         let mut again = a.create_label();
-        a.mov(r15d, ROUNDS).unwrap();
+        a.mov(r15d, rounds()).unwrap();
         a.mov(ebx, EDGE as u32).unwrap();
         a.set_label(&mut again).unwrap();
         a.lock().not(dword_ptr(rbx - 2)).unwrap();

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! AVX operands in memory: what a mask selects, what crosses pages, what is a device's; and the state behind them.
 
-use engine::{ExitReason, MemoryAccessKind, Resume, VpState};
+use engine::{ExitReason, Gpr, MemoryAccessKind, Resume, SegmentName, VpState};
 use iced_x86::code_asm::*;
 use iced_x86::{Code, Instruction, MemoryOperand, Register};
 
@@ -314,4 +314,44 @@ fn a_model_without_avx_has_none() {
         assert_eq!(handled_vector(&machine), 6);
     }
     assert_eq!(machine.vp.save().xsave.0.len(), 576);
+}
+
+/// C4 and C5 are LES and LDS wherever their next byte names memory; where it does not, they are VEX prefixes in protected mode, of 16 bits too, and invalid in
+/// real mode (Intel SDM 2A 2.3.2, table 2-19 to 2-28).
+#[test]
+fn a_vex_prefix_outside_of_64_bit_mode() {
+    const REAL: u64 = 0x1_0000;
+    const HANDLER: u64 = 0x500;
+    const HLT: u8 = 0xF4;
+    let Some(mut machine) = machine() else { return };
+    // The handler of #UD in real mode.
+    machine.write(6 * 4, &(HANDLER as u32).to_le_bytes());
+    machine.write(HANDLER, &[HLT]);
+    // A far pointer at DS:200.
+    machine.write(0x200, &[0x34, 0x12, 0x20, 0x00]);
+    let mut run = |protected: bool, code: &[u8]| {
+        machine.write(REAL, &[code, &[HLT]].concat());
+        let mut state = VpState::reset(0);
+        state.control.cr0 = u64::from(protected);
+        // OSFXSR, OSXMMEXCPT, OSXSAVE.
+        (state.control.cr4, state.control.xcr0) = (0x4_0600, 7);
+        let code_segment = &mut state.segments[SegmentName::Cs as usize];
+        (code_segment.base, code_segment.selector) = (REAL, ((REAL >> 4) as u16).into());
+        (state.rip, state.gprs[Gpr::Rsp as usize]) = (0, 0xE00);
+        (state.gprs[Gpr::Rcx as usize], state.gprs[Gpr::Rdx as usize]) = (0x0F0F, 0x1234);
+        machine.vp.restore(&state);
+        assert_eq!(machine.run().reason, ExitReason::Halt);
+        let ran = machine.vp.segment(SegmentName::Cs).base == REAL;
+        (ran, machine.vp.gpr(Gpr::Rax), machine.vp.segment(SegmentName::Ds).selector.into_bits())
+    };
+    // VADDPS XMM0, XMM0, XMM1, by the short and the long prefix; ANDN EAX, ECX, EDX.
+    let instructions =
+        [&[0xC5, 0xF8, 0x58, 0xC1][..], &[0xC4, 0xE1, 0x78, 0x58, 0xC1], &[0xC4, 0xE2, 0x70, 0xF2, 0xC2]];
+    for code in instructions {
+        assert!(!run(false, code).0, "{code:x?} is invalid in real mode");
+        assert!(run(true, code).0, "{code:x?} is there in 16-bit code of protected mode");
+    }
+    assert_eq!(run(true, instructions[2]).1, 0x1030);
+    // LDS AX, [200]
+    assert_eq!(run(false, &[0xC5, 0x06, 0x00, 0x02]), (true, 0x1234, 0x20));
 }

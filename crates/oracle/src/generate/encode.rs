@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! From a form to bytes: random registers, addressing forms, immediates and prefixes.
 
-use iced_x86::{Code, Encoder, Instruction, Mnemonic, OpCodeInfo, OpCodeOperandKind, OpKind, Register};
+use iced_x86::{
+    Code, Encoder, EncodingKind, Instruction, Mnemonic, OpCodeInfo, OpCodeOperandKind, OpKind, Register,
+};
 
 use super::sequence::{INDEX, POINTERS};
 use super::{Encoded, decode, place};
@@ -36,14 +38,21 @@ pub fn encode(random: &mut Random, code: Code, mode: Mode) -> Option<Encoded> {
     let mut encoder = Encoder::new(mode.bitness());
     encoder.encode(&instruction, address).ok()?;
     let mut bytes = encoder.take_buffer();
+    let vex = form.encoding() == EncodingKind::VEX;
+    if vex {
+        change_vex(random, form, mode, &mut bytes);
+    }
     let prefix = add_prefix(random, form, &mut bytes);
     let instruction = decode(mode, address, &bytes);
-    // Of what is invalid only LOCK is told by the manuals to be so always.
-    if instruction.is_invalid() && prefix != Some(0xF0) {
+    // Of what is invalid only LOCK is told by the manuals to be so always, and before VEX all that it has in itself.
+    let refused =
+        matches!(prefix, Some(0xF0)) || vex && matches!(prefix, Some(0x66 | 0xF2 | 0xF3 | 0x40..=0x4F));
+    if instruction.is_invalid() && !refused {
         return None;
     }
-    // AMD's processors do not fetch what is behind these opcodes.
-    let unfetched = matches!(form.mnemonic(), Mnemonic::Ud0 | Mnemonic::Ud1);
+    // AMD's processors do not fetch what is behind these opcodes, nor behind REX and VEX together.
+    let unfetched =
+        matches!(form.mnemonic(), Mnemonic::Ud0 | Mnemonic::Ud1) || matches!(prefix, Some(0x40..=0x4F));
     if instruction.is_invalid() && unfetched && address + bytes.len() as u64 > CODE + CODE_PAGES * PAGE {
         return None;
     }
@@ -68,6 +77,41 @@ pub(super) fn encode_within(random: &mut Random, code: Code) -> Option<Vec<u8>> 
     let mut encoder = Encoder::new(mode.bitness());
     encoder.encode(&instruction, CODE).ok()?;
     Some(encoder.take_buffer())
+}
+
+/// Now and then other bits in the VEX prefix than the encoder's, where they count for nothing: W in some forms, and outside of 64-bit mode what would choose the
+/// registers 8 to 15, in the last byte of four-operand forms too (Intel SDM 2A 2.3.5).
+fn change_vex(random: &mut Random, form: &OpCodeInfo, mode: Mode, bytes: &mut Vec<u8>) {
+    let Some(start) = bytes.iter().position(|&byte| matches!(byte, 0xC4 | 0xC5)) else { return };
+    if !random.percent(30) || bytes.len() > start + 12 {
+        return;
+    }
+    // The short prefix has R, vvvv, L and pp of the long one, and stands for the first map.
+    if bytes[start] == 0xC5 {
+        let short = bytes[start + 1];
+        bytes.splice(start..start + 2, [0xC4, short & 0x80 | 0x61, short & 0x7F]);
+    }
+    if form.is_wig() {
+        bytes[start + 2] ^= random.pick(&[0, 0x80]);
+    }
+    if mode == Mode::User32 {
+        bytes[start + 1] ^= random.pick(&[0, 0x20]);
+        // Where there is no operand in it, all of vvvv has to be ones.
+        let has_vvvv = form.op_kinds().iter().any(|kind| {
+            use OpCodeOperandKind as K;
+            matches!(kind, K::xmm_vvvv | K::ymm_vvvv | K::r32_vvvv)
+        });
+        if has_vvvv {
+            bytes[start + 2] ^= random.pick(&[0, 0x40]);
+        }
+        let has_is4 = form
+            .op_kinds()
+            .iter()
+            .any(|kind| matches!(kind, OpCodeOperandKind::xmm_is4 | OpCodeOperandKind::ymm_is4));
+        if let Some(last) = bytes.last_mut().filter(|_| has_is4) {
+            *last ^= random.pick(&[0, 0x80]);
+        }
+    }
 }
 
 /// Now and then a prefix that the encoder would not write: without effect, or with one that the decoder tells.
@@ -114,7 +158,7 @@ impl Builder<'_> {
             (32, Mode::User64 | Mode::Kernel64) => true,
             _ => !self.within && self.random.percent(12),
         };
-        let vex = matches!(self.form.encoding(), iced_x86::EncodingKind::VEX);
+        let vex = self.form.encoding() == EncodingKind::VEX;
         let kinds: Vec<_> = self.form.op_kinds().to_vec();
         for (index, &kind) in (0u32..).zip(&kinds) {
             self.operand(index, kind)?;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Which tests are not made: those that could hurt the process, and those about which processors need not agree.
 
-use iced_x86::{Code, Instruction, InstructionInfoFactory, Mnemonic, OpKind, Register};
+use iced_x86::{Code, CodeSize, Instruction, InstructionInfoFactory, Mnemonic, OpKind, Register};
 
 use super::{memory_address, register_value};
 use crate::layout::{CODE, CODE_PAGES, PAGE, PageRights, data_rights, is_harmless};
@@ -109,7 +109,12 @@ pub(super) fn defined(instruction: &Instruction, state: &State) -> bool {
     };
     let Some(address) = address else { return !open && !is_only_half_canonical(instruction, state) };
     let first = is_canonical(address);
-    let last = is_canonical(address.wrapping_add(size.max(1) - 1));
+    // Compatibility mode has the end of its segments in place of the canonical addresses' end.
+    let ends = match instruction.code_size() {
+        CodeSize::Code32 => offset(instruction, state) + size.max(1) - 1 <= u64::from(u32::MAX),
+        _ => true,
+    };
+    let last = ends && is_canonical(address.wrapping_add(size.max(1) - 1));
     // Which of two faults goes first: of alignment or of the address, of one part or the other.
     let two_faults = match size {
         32 if !address.is_multiple_of(32) => !first || !last,

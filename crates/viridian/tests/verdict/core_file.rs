@@ -58,6 +58,45 @@ fn gdb_reads_registers_and_memory() {
     assert_eq!(said.matches("0x111111b8").count(), 2, "{said}");
 }
 
+/// Each VP's vector registers are as wide as its processor's: the second one, which never started, has zeros.
+#[test]
+fn gdb_reads_ymm_registers() {
+    let folder = tempfile::tempdir().unwrap();
+    let core = folder.path().join("core");
+    // CR4.OSFXSR, OSXMMEXCPT and OSXSAVE; XCR0 = x87, SSE, AVX.
+    let prepared = Program::new()
+        .bytes(&[0x0F, 0x20, 0xE0, 0x0D, 0x00, 0x06, 0x04, 0x00, 0x0F, 0x22, 0xE0])
+        .set(0, 7)
+        .set(1, 0)
+        .set(2, 0)
+        .bytes(&[0x0F, 0x01, 0xD1]);
+    // VMOVDQU YMM0, [value]; the value follows the end.
+    let load = |value: u32| [&[0xC5, 0xFE, 0x6F, 0x05][..], &value.to_le_bytes()].concat();
+    let value = prepared.here() + 8 + (Program::new().triple_fault().here() - ENTRY);
+    let bytes: Vec<u8> = (0xA0..0xC0).collect();
+    let program = prepared.bytes(&load(value)).triple_fault().bytes(&bytes).write(folder.path());
+    let options =
+        |model| ["--cpu", model, "--core", core.to_str().unwrap(), "--cpus", "2", "--timeout", "60"];
+    let output = run(&program, &options("x86-64-v3"));
+    if output.status.code() == Some(70) {
+        let why = String::from_utf8_lossy(&output.stderr).into_owned();
+        let _ = writeln!(std::io::stderr(), "SKIPPED gdb_reads_ymm_registers: {why}");
+        return;
+    }
+    ended(&output, 66);
+    let ask = ["p/x $ymm0.v4_int64", "p/x $ymm1.v4_int64", "thread 2", "p/x $ymm0.v4_int64", "p $mxcsr"];
+    let Some(said) = gdb(&core, &ask) else { return };
+    let loaded = "{0xa7a6a5a4a3a2a1a0, 0xafaeadacabaaa9a8, 0xb7b6b5b4b3b2b1b0, 0xbfbebdbcbbbab9b8}";
+    assert_eq!(said.matches(loaded).count(), 1, "{said}");
+    assert_eq!(said.matches("{0x0, 0x0, 0x0, 0x0}").count(), 2, "{said}");
+    assert!(said.contains("[ IM DM ZM OM UM PM ]"), "{said}");
+    // A processor without AVX has XMM registers, and no others.
+    let program = Program::new().triple_fault().write(folder.path());
+    ended(&run(&program, &options("x86-64-v2")), 66);
+    let Some(said) = gdb(&core, &["p/x $xmm15.v2_int64", "p/x $ymm0.v4_int64"]) else { return };
+    assert!(said.contains("{0x0, 0x0}") && !said.contains("{0x0, 0x0, 0x0, 0x0}"), "{said}");
+}
+
 #[test]
 fn there_is_a_core_when_it_helps_and_no_other_file() {
     let folder = tempfile::tempdir().unwrap();

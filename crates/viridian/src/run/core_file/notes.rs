@@ -9,8 +9,17 @@ use crate::run::VIEW;
 
 /// General registers of a thread.
 const NT_PRSTATUS: u32 = 1;
-/// x87 and SSE state of a thread.
+/// x87 and SSE state of a thread, as FXSAVE writes it.
 const NT_FPREGSET: u32 = 2;
+
+/// The XSAVE area of a thread, in standard form.
+const NT_X86_XSTATE: u32 = 0x202;
+/// Where readers of that note look for the components that the area has room for, in bytes that XSAVE leaves to software: x87 and SSE, and
+/// AVX if it is long enough. XCR0 tells less: registers that the guest has not enabled are there too.
+const XSTATE_COMPONENTS: usize = 464;
+/// Length of an area with x87 and SSE state, and of one with AVX state behind it (Intel SDM 1 13.4).
+const SSE_AREA_BYTES: usize = 576;
+const AVX_AREA_BYTES: usize = 832;
 
 /// `struct elf_prstatus`: bytes, and where the thread's id and its registers lie.
 const PRSTATUS_BYTES: usize = 336;
@@ -45,6 +54,15 @@ pub(super) fn append_vp(notes: &mut Vec<u8>, index: u32, state: &VpState) {
     append(notes, b"CORE", NT_PRSTATUS, &status);
     if let Some(legacy) = state.xsave.0.get(..512) {
         append(notes, b"CORE", NT_FPREGSET, legacy);
+    }
+    let (length, components) = match state.xsave.0.len() {
+        AVX_AREA_BYTES.. => (AVX_AREA_BYTES, 7_u64),
+        _ => (SSE_AREA_BYTES, 3),
+    };
+    if let Some(area) = state.xsave.0.get(..length) {
+        let mut area = area.to_vec();
+        area[XSTATE_COMPONENTS..][..8].copy_from_slice(&components.to_le_bytes());
+        append(notes, b"LINUX", NT_X86_XSTATE, &area);
     }
 }
 
@@ -153,6 +171,6 @@ mod tests {
         };
         assert_eq!(status[PRSTATUS_PID], 3);
         assert_eq!((register(0), register(12), register(16), register(17)), (15, 0x1234, state.rip, 0xF000));
-        assert_eq!(notes.len(), 20 + PRSTATUS_BYTES + 20 + 512);
+        assert_eq!(notes.len(), 20 + PRSTATUS_BYTES + 20 + 512 + 20 + SSE_AREA_BYTES);
     }
 }
