@@ -7,8 +7,11 @@ use tlfs::register::{
     RegisterName as R, RegisterValue,
 };
 
+use tlfs::synic::MessageType;
+use tlfs::vp::VpIndex;
+
 use super::*;
-use crate::register_refusal;
+use crate::{PortKind, register_refusal};
 
 fn low(lab: &mut Lab, name: R) -> u64 {
     let value = lab.vps[0].register(name).unwrap_or_else(|status| panic!("{name:?}: {status:?}"));
@@ -111,6 +114,15 @@ fn to_set_a_register_is_to_write_its_msr() {
     assert_eq!(lab.interrupts(0), [0x40]);
     lab.vps[0].set_register(R::EOI, 0u64.into()).unwrap();
     assert_eq!(lab.partition.vp(0).state().vtl(Vtl::VTL0).apic.serving(), None);
+    // EOM looks at the queues: the second message follows the first.
+    lab.enable_synic(0);
+    let port = lab.partition.create_guest_port(PortKind::Message, VpIndex(0), sint(2)).unwrap();
+    for word in [1u8, 2] {
+        assert!(port.post_message(MessageType(1), &[word]).is_success());
+    }
+    lab.free_slot(0, 2);
+    lab.vps[0].set_register(R::EOM, 0u64.into()).unwrap();
+    assert_eq!(lab.slot(0, 2).3, 2);
 }
 
 /// The processor's own registers, and the MSRs that its engine keeps.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Partitions that are saved, and others that go on from there.
 
-use engine::SegmentName;
+use engine::{ExitReason, SegmentName};
 use state::{Damaged, Reader, State, Writer};
 use tlfs::interrupt::{InterruptControl, InterruptType, InterruptVector};
 use tlfs::msr;
@@ -175,6 +175,20 @@ fn a_start_goes_along() {
         (registers.rip(), registers.gpr(Gpr::Rsp), registers.control().cr3),
         (0x7003, 0x6000, 0x10_0000)
     );
+}
+
+/// Run time that a VP has consumed stays consumed.
+#[test]
+fn consumed_time_goes_along() {
+    let mut first = Lab::new(2);
+    let engine = first.engine.clone();
+    let exit = ExitReason::Cpuid { leaf: 0, subleaf: 0 };
+    first.engine.push_with(1, exit, move |_| engine.manual_clock().advance(500 * super::TICKS));
+    first.pass(1);
+    first.advance(10_000);
+    assert_eq!((first.read_msr(1, msr::VP_RUNTIME), first.read_msr(0, msr::VP_RUNTIME)), (Ok(500), Ok(0)));
+    let mut second = moved(&first);
+    assert_eq!((second.read_msr(1, msr::VP_RUNTIME), second.read_msr(0, msr::VP_RUNTIME)), (Ok(500), Ok(0)));
 }
 
 /// Ids of ports go on after the last one, so that no message of an old port is taken for one of a new.
