@@ -127,6 +127,20 @@ fn installation_is_checked() {
     assert_eq!(status, HvStatus::OPERATION_DENIED);
 }
 
+/// Exceptions are intercepted where the engine shows them, and nowhere else.
+#[test]
+fn an_engine_may_not_show_exceptions() {
+    let scripted = ScriptedEngine::new(FREQUENCY);
+    let capabilities = engine::Capabilities { exception_exits: false, ..scripted.capabilities() };
+    let engine: Arc<dyn Engine> = Arc::new(scripted.with_capabilities(capabilities));
+    let parent: Arc<dyn Parent> = Arc::new(Listener::default());
+    let config = PartitionConfig { parent: Some(parent), ..Default::default() };
+    let (partition, _vps) = Partition::create(&engine, &Space::new(36), config).unwrap();
+    let install = |kind| partition.install_intercept(execute(), kind, 3);
+    assert_eq!(install(InterceptType::EXCEPTION), HvStatus::FEATURE_UNAVAILABLE);
+    assert_eq!(install(InterceptType::X64_CPUID), HvStatus::SUCCESS);
+}
+
 /// B06.003, B06.004, B07.005, B08.018, B08.002, B13.002, B13.003: CPUID with an intercept suspends the VP before the instruction; the parent answers, and lets it go on.
 #[test]
 fn a_parent_answers_cpuid() {

@@ -177,6 +177,26 @@ fn a_start_goes_along() {
     );
 }
 
+/// Time stands in a partition that takes up a state in which every VP is suspended, and in no other.
+#[test]
+fn suspension_goes_along() {
+    let first = Lab::new(2);
+    let passes = |lab: &Lab| {
+        let before = lab.partition.clock().now();
+        lab.advance(10);
+        lab.partition.clock().now() != before
+    };
+    assert!(passes(&moved(&first)));
+    first.partition.set_explicit_suspend(1, true);
+    let second = moved(&first);
+    assert!(passes(&second) && second.partition.is_explicitly_suspended(1));
+    first.partition.set_explicit_suspend(0, true);
+    let third = moved(&first);
+    assert!(!passes(&third));
+    third.partition.set_explicit_suspend(0, false);
+    assert!(passes(&third));
+}
+
 /// Run time that a VP has consumed stays consumed.
 #[test]
 fn consumed_time_goes_along() {
