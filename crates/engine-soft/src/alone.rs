@@ -4,14 +4,16 @@
 //! This is the bus lock of a processor in software. The host's own locked instructions make a LOCK inside a page atomic, across cache lines too. Across two pages
 //! there is no one host address to lock: the two pages of guest memory may lie anywhere.
 //!
-//! Who stands still has left guest code for everybody ([`VpShared::set_in_guest`]), so whoever waits for it to serve a notice goes on; and it serves its notices
-//! before it runs on. Stores that no VP makes are not held back.
+//! Who stands still has left guest code for everybody ([`VpShared::leave_guest`]), so whoever waits for it to serve a notice or to heed a kick goes on; and it
+//! serves its notices before it runs on, and for a kick it does not. Stores that no VP makes are not held back.
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard, PoisonError, TryLockError};
 
+use engine::Kick;
+
 use crate::cpu::Cpu;
-use crate::shared::{Registry, STAND_STILL, VpShared};
+use crate::shared::{KICKED, Registry, STAND_STILL, VpShared};
 use crate::stop::Stop;
 
 /// No other processor of the engine runs guest code until this is dropped.
@@ -31,11 +33,11 @@ impl Drop for Alone<'_> {
 impl VpShared {
     /// Stands still as long as another processor wants to be alone.
     pub(crate) fn stand_still(&self) {
-        self.set_in_guest(false);
+        self.leave_guest();
         while self.pending.load(Ordering::SeqCst) & STAND_STILL != 0 {
             std::thread::yield_now();
         }
-        self.set_in_guest(true);
+        self.enter_guest();
     }
 }
 
@@ -75,13 +77,17 @@ impl Registry {
 }
 
 impl Cpu {
-    /// Executes with all other processors standing still.
+    /// Executes with all other processors standing still; or does nothing, if the run loop has a kick to tell of first.
     pub(crate) fn execute_alone(
         &mut self,
         execute: impl FnOnce(&mut Self) -> Result<(), Stop>,
     ) -> Result<(), Stop> {
         let (registry, shared) = (Arc::clone(&self.registry), Arc::clone(&self.shared));
         let _alone = registry.alone(&shared, || self.serve_notices());
+        if shared.pending.load(Ordering::SeqCst) & KICKED != 0 {
+            // Who kicked may have seen this processor stand still, and count on it.
+            return Ok(());
+        }
         self.alone = true;
         let outcome = execute(self);
         self.alone = false;

@@ -33,7 +33,7 @@
 //! 1. *Commit last.* It must not change any state before its last step that can fail. Where that is not possible (a far call pushes and then loads
 //!    segments) copy what will change first and put it back on error, or probe writes with [`cpu::Cpu::probe_write`] before the first.
 //! 2. `Ok(Next::Sequential)`: the caller moves RIP to `cpu.next_rip`. `Ok(Next::Jump)`: the function has set `cpu.rip` itself.
-//! 3. `Err(Stop::Exception(..))` has the exception delivered, `Err(Stop::Exit(..))` ends the run before the instruction.
+//! 3. `Err(Stop::Exception(..))` has the exception delivered, `Err(Stop::Exit(..))` (by `Cpu::stop_for`) ends the run before the instruction.
 //! 4. Whatever the hypervisor may complete (`Resume::Complete`) is asked for by [`cpu::Cpu::external`]: it gives the value if the
 //!    hypervisor has completed that access already, else the `Stop` to return. The instruction is then executed again from its start, so
 //!    accesses must come in the same order each time. Device memory behind linear accesses does the same by itself.

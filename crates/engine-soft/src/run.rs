@@ -16,6 +16,8 @@ use crate::{decode, system};
 const BUDGET: i64 = 8192;
 /// What a PAUSE takes off that beside itself: it makes a processor wait for about as long, and a loop of them is better looked at soon.
 pub(crate) const PAUSE_COST: i64 = 64;
+/// What an exit takes off that: it takes the hypervisor as long as some hundred instructions, and a device longer.
+const EXIT_COST: i64 = 512;
 /// PAUSE instructions between two looks from which on they count as a loop that waits: on average there are fewer than 200 instructions from one to
 /// the next.
 pub(crate) const SPIN_WAIT: u32 = 32;
@@ -45,16 +47,19 @@ impl Cpu {
 
     /// Runs until something happens.
     pub fn run(&mut self, limits: RunLimits) -> Exit {
-        self.shared.set_in_guest(true);
+        self.shared.enter_guest();
         let exit = self.run_inside(limits);
         self.time.pass(self.instructions());
-        self.shared.set_in_guest(false);
+        self.shared.leave_guest();
         exit
     }
 
     fn run_inside(&mut self, limits: RunLimits) -> Exit {
-        self.grant(0);
-        self.deadline = limits.deadline.unwrap_or(u64::MAX);
+        let deadline = limits.deadline.unwrap_or(u64::MAX);
+        // Virtual time may have been moved meanwhile, by as little as one instruction of another processor.
+        let look = self.time.is_virtual() || deadline < self.deadline;
+        self.grant(if look { 0 } else { self.budget - EXIT_COST });
+        self.deadline = deadline;
         self.link_from = std::ptr::null_mut();
         loop {
             let pending = self.shared.pending.load(Ordering::SeqCst);
@@ -72,8 +77,7 @@ impl Cpu {
                 self.link_from = std::ptr::null_mut();
                 self.serve_notices();
             }
-            if pending & KICKED != 0 {
-                self.shared.pending.fetch_and(!KICKED, Ordering::SeqCst);
+            if pending & KICKED != 0 && self.shared.take_kick() {
                 return between(ExitReason::Kicked);
             }
             if self.budget <= 0
@@ -93,7 +97,8 @@ impl Cpu {
             if let Some(event) = self.events.pending {
                 self.rewind_completed();
                 self.link_from = std::ptr::null_mut();
-                if let Err(reason) = system::deliver(self, event) {
+                if let Err(noted) = system::deliver(self, event) {
+                    let reason = self.noted_exit(noted);
                     return Exit { reason, instruction_length: 0, delivering: Some(event) };
                 }
                 self.events.pending = None;
@@ -121,9 +126,9 @@ impl Cpu {
             match outcome {
                 Ok(()) => {}
                 Err(Stop::Exception(raised)) => self.raise(raised),
-                Err(Stop::Exit(reason)) => {
+                Err(Stop::Exit(noted)) => {
                     let instruction_length = self.next_rip.wrapping_sub(self.rip) as u8;
-                    return Exit { reason, instruction_length, delivering: None };
+                    return Exit { reason: self.noted_exit(noted), instruction_length, delivering: None };
                 }
                 Err(Stop::Alone) => unreachable!("it was"),
             }
@@ -195,19 +200,8 @@ impl Cpu {
 
     /// Executes blocks until a chain ends.
     pub(crate) fn run_chain(&mut self) -> Result<(), Stop> {
-        let mut op = self.find_block(false)?;
-        loop {
-            // SAFETY: `op` was found for the current mode, or is where a handler of such a block wants to go on; blocks are
-            // freed only by `find_block`.
-            let leave = unsafe { (*op).handler()(self, op) };
-            match leave {
-                Leave::Continue => op = self.resume_at,
-                Leave::LookUp => return Ok(()),
-                Leave::Stop => {
-                    return Err(self.stop.take().expect("a handler that stops says why"));
-                }
-            }
-        }
+        let op = self.find_block(false)?;
+        self.chain(op)
     }
 
     /// Executes one instruction with all that surrounds it: see [`crate::system`].
@@ -241,13 +235,21 @@ impl Cpu {
     }
 
     fn step_chain(&mut self) -> Result<(), Stop> {
-        let mut op = self.find_block(true)?;
+        let op = self.find_block(true)?;
+        self.chain(op)
+    }
+
+    /// Executes a chain that begins with what was just found.
+    #[inline]
+    fn chain(&mut self, mut op: *const Op) -> Result<(), Stop> {
         loop {
-            // SAFETY: as in `run_chain`.
+            // SAFETY: `op` was found for the current mode, or is where a handler of such a block wants to go on; blocks are
+            // freed only by `find_block`.
             match unsafe { (*op).handler()(self, op) } {
                 Leave::Continue => op = self.resume_at,
                 Leave::LookUp => return Ok(()),
                 Leave::Stop => return Err(self.stop.take().expect("a handler that stops says why")),
+                Leave::Exit(noted) => return Err(Stop::Exit(noted)),
             }
         }
     }

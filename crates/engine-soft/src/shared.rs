@@ -70,19 +70,32 @@ impl VpShared {
         self.served.store(ticket, Ordering::SeqCst);
     }
 
-    pub(crate) fn set_in_guest(&self, inside: bool) {
-        self.in_guest.store(inside, Ordering::SeqCst);
+    /// Guest code is about to run. The pending word is looked at after this, and whoever sets a bit of it looks at this after that: one of them sees the
+    /// other.
+    pub(crate) fn enter_guest(&self) {
+        self.in_guest.store(true, Ordering::SeqCst);
     }
 
-    /// Whether it runs guest code. If not, it looks at its pending word before it does.
-    pub(crate) fn is_in_guest(&self) -> bool {
-        self.in_guest.load(Ordering::SeqCst)
+    /// No guest code runs, and what it has done can be seen. Nobody minds hearing of it late.
+    pub(crate) fn leave_guest(&self) {
+        self.in_guest.store(false, Ordering::Release);
+    }
+
+    /// Takes a kick that has not ended a run.
+    pub(crate) fn take_kick(&self) -> bool {
+        self.pending.load(Ordering::SeqCst) & KICKED != 0
+            && self.pending.fetch_and(!KICKED, Ordering::SeqCst) & KICKED != 0
     }
 }
 
 impl Kick for VpShared {
     fn kick(&self) {
         self.pending.fetch_or(KICKED, Ordering::SeqCst);
+    }
+
+    /// If not, it looks at its pending word before it does.
+    fn is_in_guest(&self) -> bool {
+        self.in_guest.load(Ordering::SeqCst)
     }
 }
 

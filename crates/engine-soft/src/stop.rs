@@ -4,15 +4,46 @@
 use engine::{Event, ExitReason};
 use x86::exception::Exception;
 
+use crate::cpu::Cpu;
+
 /// Why an instruction did not finish. Nothing of it is committed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Stop {
     /// It raises an exception.
     Exception(Raised),
     /// The hypervisor has to do something first.
-    Exit(ExitReason),
+    Exit(NotedExit),
     /// It is a locked access that crosses a page, which needs all other processors to stand still (`alone`).
     Alone,
+}
+
+/// The processor has noted an exit. Stops are handed on through many a function: what most of them need not know stays where it is. Who has got one hands it on
+/// before it makes another access, which may be noted over it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct NotedExit(());
+
+impl Cpu {
+    /// Notes the exit that the run is to end with.
+    pub(crate) fn note_exit(&mut self, reason: ExitReason) -> NotedExit {
+        self.noted_exit = reason;
+        NotedExit(())
+    }
+
+    /// The exit that was noted last.
+    pub(crate) fn noted_exit(&self, _: NotedExit) -> ExitReason {
+        self.noted_exit
+    }
+
+    /// The stop of an instruction before which the hypervisor has to do something.
+    #[inline]
+    pub(crate) fn stop_for(&mut self, reason: ExitReason) -> Stop {
+        Stop::Exit(self.note_exit(reason))
+    }
+
+    /// The guest needs something that this processor does not have.
+    pub(crate) fn unsupported(&mut self, what: &'static str) -> Stop {
+        self.stop_for(ExitReason::Unsupported(what))
+    }
 }
 
 /// An exception that an instruction, or the delivery of an event, raises.
@@ -64,12 +95,6 @@ impl Stop {
     pub const DEVICE_NOT_AVAILABLE: Self = Self::exception(Exception::DeviceNotAvailable);
     /// #DE.
     pub const DIVIDE_ERROR: Self = Self::exception(Exception::DivideError);
-
-    /// The guest needs something that this processor does not have.
-    #[must_use]
-    pub const fn unsupported(what: &'static str) -> Self {
-        Self::Exit(ExitReason::Unsupported(what))
-    }
 }
 
 impl Raised {

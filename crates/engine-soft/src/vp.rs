@@ -16,12 +16,59 @@ use crate::model::Model;
 use crate::shared::{SpaceMembers, VpShared};
 use crate::system;
 
+/// What is still to be known of an exit when it is answered.
+#[derive(Clone, Copy, Debug)]
+struct Unanswered {
+    completion: Completion,
+    /// It stands in the delivery of an event.
+    delivering: bool,
+}
+
+/// What [`Resume::Complete`] means.
+#[derive(Clone, Copy, Debug)]
+enum Completion {
+    /// RDMSR: the value goes to EDX:EAX, and that is all.
+    ReadMsr,
+    /// WRMSR: that was all.
+    WriteMsr,
+    /// One access is done of an instruction that may have others; it is executed again.
+    Access(ExitReason),
+    /// Nothing: there is no access.
+    Nothing,
+}
+
+impl Unanswered {
+    /// `None` if the exit stands between two instructions.
+    fn new(exit: &Exit) -> Option<Self> {
+        let completion = match exit.reason {
+            ExitReason::Deadline
+            | ExitReason::Kicked
+            | ExitReason::InterruptWindow
+            | ExitReason::NmiWindow
+            | ExitReason::SpinWait
+            | ExitReason::TripleFault => return None,
+            ExitReason::ReadMsr { .. } => Completion::ReadMsr,
+            ExitReason::WriteMsr { .. } => Completion::WriteMsr,
+            ExitReason::Halt
+            | ExitReason::Cpuid { .. }
+            | ExitReason::Hypercall(_)
+            | ExitReason::Exception { .. }
+            | ExitReason::Unsupported(_) => Completion::Nothing,
+            ExitReason::Port(_)
+            | ExitReason::Memory(_)
+            | ExitReason::ReadTaskPriority
+            | ExitReason::WriteTaskPriority(_) => Completion::Access(exit.reason),
+        };
+        Some(Self { completion, delivering: exit.delivering.is_some() })
+    }
+}
+
 /// A virtual processor.
 pub(crate) struct SoftVp {
     cpu: Box<Cpu>,
     shared: Arc<VpShared>,
     /// The exit that has to be answered before the next run.
-    unanswered: Option<Exit>,
+    unanswered: Option<Unanswered>,
     /// The last answer amounted to a triple fault, which the next run tells.
     triple_fault: bool,
     /// Bytes of the XSAVE area in [`VpState`].
@@ -117,53 +164,43 @@ impl SoftVp {
         self.cpu.forget_completed();
         self.cpu.budget -= 1;
         self.cpu.time.pass(self.cpu.instructions());
-        let before = self.cpu.rflags();
-        let stepped = self.cpu.must_step();
+        let stepped = self.cpu.must_step().then(|| self.cpu.rflags());
         self.cpu.rip = self.cpu.next_rip;
         self.cpu.events.interrupt_shadow = false;
-        if stepped && let Some(raised) = system::after_step(&mut self.cpu, before) {
+        if let Some(before) = stepped
+            && let Some(raised) = system::after_step(&mut self.cpu, before)
+        {
             self.cpu.raise(raised);
         }
     }
 }
 
-const fn stands_before_instruction(reason: ExitReason) -> bool {
-    !matches!(
-        reason,
-        ExitReason::Deadline
-            | ExitReason::Kicked
-            | ExitReason::InterruptWindow
-            | ExitReason::NmiWindow
-            | ExitReason::SpinWait
-            | ExitReason::TripleFault
-    )
-}
-
 impl EngineVp for SoftVp {
     fn run(&mut self, limits: RunLimits) -> Exit {
         assert!(self.unanswered.is_none(), "exit {:?} was not answered", self.unanswered);
-        if std::mem::take(&mut self.triple_fault) {
-            return Exit { reason: ExitReason::TripleFault, instruction_length: 0, delivering: None };
-        }
-        let exit = self.cpu.run(limits);
-        self.unanswered = stands_before_instruction(exit.reason).then_some(exit);
+        let exit = if std::mem::take(&mut self.triple_fault) {
+            Exit { reason: ExitReason::TripleFault, instruction_length: 0, delivering: None }
+        } else {
+            self.cpu.run(limits)
+        };
+        self.unanswered = Unanswered::new(&exit);
         exit
     }
 
     fn resume(&mut self, resume: Resume) {
         let exit = self.unanswered.take().expect("an exit to answer");
         match resume {
-            Resume::Complete(value) => match exit.reason {
-                // All that is left of these is to commit, which takes no second execution.
-                ExitReason::ReadMsr { .. } => {
+            Resume::Complete(value) => match exit.completion {
+                Completion::ReadMsr => {
                     system::set_edx_eax(&mut self.cpu, value);
                     self.advance();
                 }
-                ExitReason::WriteMsr { .. } => self.advance(),
-                reason => self.cpu.complete(reason, value),
+                Completion::WriteMsr => self.advance(),
+                Completion::Access(reason) => self.cpu.complete(reason, value),
+                Completion::Nothing => {}
             },
             Resume::Retry => {}
-            Resume::Advance if exit.delivering.is_some() => {
+            Resume::Advance if exit.delivering => {
                 self.cpu.forget_completed();
                 self.cpu.events.pending = None;
             }
@@ -201,6 +238,10 @@ impl EngineVp for SoftVp {
 
     fn kicker(&self) -> Arc<dyn Kick> {
         self.shared.clone()
+    }
+
+    fn take_kick(&mut self) -> bool {
+        self.shared.take_kick()
     }
 
     fn set_view(&mut self, view: ViewId) {

@@ -9,7 +9,7 @@
 //! * An exit that an instruction causes stands *before* that instruction: RIP points to it and nothing of it is
 //!   committed, not even when its page walk, its fetch or the delivery of an event caused the exit. It is answered by exactly one
 //!   [`Resume`] before the next run.
-//! * A kick is sticky: given before a run, it ends the next run at once.
+//! * A kick is sticky: given before a run, it ends the next run at once, unless [`EngineVp::take_kick`] has taken it.
 //! * When [`memory::Space::batch`] returns, no VP of any group on that space can use the old state.
 //! * Stores made through the `memory` crate are seen by the VP's next instruction fetch, as if it had been serialised.
 //! * An engine knows nothing of partitions, hypercalls, interrupt controllers or devices. What the hypervisor may offer a guest follows from

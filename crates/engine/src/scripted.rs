@@ -206,16 +206,23 @@ impl VpGroup for ScriptedEngine {
             index,
             state: VpState::reset(0),
             unanswered: None,
-            kicked: Arc::new(Kicked(AtomicBool::new(false))),
+            kicked: Arc::default(),
         }))
     }
 }
 
-struct Kicked(AtomicBool);
+#[derive(Default)]
+struct Kicked {
+    kicked: AtomicBool,
+    in_guest: AtomicBool,
+}
 
 impl Kick for Kicked {
     fn kick(&self) {
-        self.0.store(true, Ordering::Release);
+        self.kicked.store(true, Ordering::SeqCst);
+    }
+    fn is_in_guest(&self) -> bool {
+        self.in_guest.load(Ordering::SeqCst)
     }
 }
 
@@ -231,17 +238,14 @@ impl ScriptedVp {
     fn note(&self, deed: Deed) {
         self.engine.lock().deeds.entry(self.index).or_default().push(deed);
     }
-}
 
-impl EngineVp for ScriptedVp {
-    fn run(&mut self, limits: RunLimits) -> Exit {
-        assert!(self.unanswered.is_none(), "exit {:?} was not answered", self.unanswered);
+    fn play(&mut self, limits: RunLimits) -> Exit {
         // What was to be delivered has been.
         if self.state.events.pending.take().is_some() {
             self.state.events.interrupt_shadow = false;
         }
         let between = |reason| Exit { reason, instruction_length: 0, delivering: None };
-        if self.kicked.0.swap(false, Ordering::AcqRel) {
+        if self.take_kick() {
             return between(ExitReason::Kicked);
         }
         if limits.deadline.is_some_and(|deadline| self.engine.clock.now() >= deadline) {
@@ -259,6 +263,16 @@ impl EngineVp for ScriptedVp {
         if let Some(prepare) = prepare {
             prepare(&mut self.state);
         }
+        exit
+    }
+}
+
+impl EngineVp for ScriptedVp {
+    fn run(&mut self, limits: RunLimits) -> Exit {
+        assert!(self.unanswered.is_none(), "exit {:?} was not answered", self.unanswered);
+        self.kicked.in_guest.store(true, Ordering::SeqCst);
+        let exit = self.play(limits);
+        self.kicked.in_guest.store(false, Ordering::SeqCst);
         self.unanswered = stands_before_instruction(exit.reason).then_some(exit);
         exit
     }
@@ -297,6 +311,10 @@ impl EngineVp for ScriptedVp {
 
     fn kicker(&self) -> Arc<dyn Kick> {
         self.kicked.clone()
+    }
+
+    fn take_kick(&mut self) -> bool {
+        self.kicked.kicked.swap(false, Ordering::SeqCst)
     }
 
     fn set_view(&mut self, view: ViewId) {

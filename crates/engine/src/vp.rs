@@ -45,7 +45,7 @@ pub trait VpGroup: Send + Sync {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct RunLimits {
     /// Tick of the group's clock at which the run ends with [`crate::ExitReason::Deadline`]. It may end a little later (an engine looks at the clock
-    /// every few thousand instructions), never earlier. Under a [`crate::VirtualClock`] it ends exactly there, or where the instruction ends that
+    /// every few thousand instructions, and every few exits), never earlier. Under a [`crate::VirtualClock`] it ends exactly there, or where the instruction ends that
     /// [`Resume::Complete`] has let go on.
     pub deadline: Option<u64>,
     /// End with [`crate::ExitReason::InterruptWindow`] as soon as an external interrupt can be injected.
@@ -83,6 +83,9 @@ pub trait EngineVp: Send {
 
     /// The handle with which any thread can end a run.
     fn kicker(&self) -> Arc<dyn Kick>;
+
+    /// Whether there was a kick that has not ended a run. Then it will not: whoever holds the VP knows.
+    fn take_kick(&mut self) -> bool;
 
     /// Chooses the view of memory that the VP runs in from now on.
     fn set_view(&mut self, view: ViewId);
@@ -163,9 +166,15 @@ pub trait EngineVp: Send {
 }
 
 /// Ends runs from outside.
+///
+/// Who kicks a VP and *then* sees that it is not in guest code knows that it enters guest code only after the kick was noticed: both are sequentially
+/// consistent, as are the VP's entry and the look at kicks that follows it.
 pub trait Kick: Send + Sync {
     /// Ends the current run, or the next one if none is under way, with [`crate::ExitReason::Kicked`]. Returns at once.
     fn kick(&self);
+
+    /// Whether guest code may be running.
+    fn is_in_guest(&self) -> bool;
 }
 
 /// Which translations of guest-virtual addresses to forget. More may be forgotten than asked for.

@@ -126,15 +126,16 @@ impl MachineCheckRegisters {
         })
     }
 
-    /// WRMSR. What a bank tells can only be taken back, by writing zero (SDM 3B 16.3.2.2 to 16.3.2.4).
-    pub(crate) fn write(&mut self, number: u32, value: u64) -> Result<(), GeneralProtection> {
+    /// WRMSR. What a bank tells can only be taken back, by writing zero (SDM 3B 16.3.2.2 to 16.3.2.4), unless it may be `made_up`, which software of AMD's
+    /// processors asks for (HWCR.McStatusWrEn).
+    pub(crate) fn write(&mut self, number: u32, value: u64, made_up: bool) -> Result<(), GeneralProtection> {
         let bank = self.bank.as_mut().ok_or(GeneralProtection);
-        match (number, value) {
-            (msr::IA32_MCG_STATUS, 0..=7) => self.mcg_status = McgStatus::from_bits(value),
-            (msr::IA32_MC0_CTL, _) => bank?.control = value,
-            (msr::IA32_MC0_STATUS, 0) => bank?.status = SynmcStatus::new(),
-            (msr::IA32_MC0_ADDR, 0) => bank?.address = 0,
-            (msr::IA32_MC0_MISC, 0) => bank?.misc = 0,
+        match number {
+            msr::IA32_MCG_STATUS if value <= 7 => self.mcg_status = McgStatus::from_bits(value),
+            msr::IA32_MC0_CTL => bank?.control = value,
+            msr::IA32_MC0_STATUS if made_up || value == 0 => bank?.status = SynmcStatus::from_bits(value),
+            msr::IA32_MC0_ADDR if made_up || value == 0 => bank?.address = value,
+            msr::IA32_MC0_MISC if made_up || value == 0 => bank?.misc = value,
             _ => return Err(GeneralProtection),
         }
         Ok(())
@@ -181,5 +182,38 @@ impl Partition {
         drop(state);
         vp.notify();
         HvStatus::SUCCESS
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bank_is_where_machine_checks_are_offered() {
+        let cap = |offered, vendor| MachineCheckRegisters::new(offered).read(msr::IA32_MCG_CAP, vendor);
+        assert_eq!((cap(false, Vendor::Intel), cap(false, Vendor::Amd)), (Some(0), Some(0)));
+        assert_eq!((cap(true, Vendor::Intel), cap(true, Vendor::Amd)), (Some(1 << 24 | 1), Some(1)));
+        let mut none = MachineCheckRegisters::new(false);
+        for number in msr::IA32_MC0_CTL..=msr::IA32_MC0_MISC {
+            assert_eq!(none.read(number, Vendor::Amd), None);
+            assert!(none.write(number, 0, true).is_err());
+        }
+        assert!(none.write(msr::IA32_MCG_STATUS, 4, false).is_ok());
+        assert_eq!(none.read(msr::IA32_MCG_STATUS, Vendor::Amd), Some(4));
+    }
+
+    #[test]
+    fn what_a_bank_tells_is_made_up_where_that_is_asked_for_alone() {
+        let mut registers = MachineCheckRegisters::new(true);
+        for number in msr::IA32_MC0_STATUS..=msr::IA32_MC0_MISC {
+            assert!(registers.write(number, 5, false).is_err(), "{number:#x}");
+            assert_eq!(registers.read(number, Vendor::Amd), Some(0));
+            assert!(registers.write(number, 5, true).is_ok());
+            assert_eq!(registers.read(number, Vendor::Amd), Some(5));
+            assert!(registers.write(number, 0, false).is_ok());
+            assert_eq!(registers.read(number, Vendor::Amd), Some(0));
+        }
+        assert!(registers.write(msr::IA32_MCG_CAP, 0, true).is_err());
     }
 }

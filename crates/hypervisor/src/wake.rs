@@ -55,7 +55,7 @@ impl Partition {
     /// Makes a VP look at its shared state, as [`VpShared::notify`] does, but leaves it to [`Partition::wake_some`] to wake it. Whoever calls this calls that
     /// when it is done with all. A VP that nothing wakes is left alone: its host looks by itself.
     pub(crate) fn notify_among_several(&self, vp: &VpShared) {
-        if vp.notify_running_is_asleep() && vp.has_waker() {
+        if vp.notify_running() && vp.has_waker() {
             self.sleepers().add(vp.index());
         }
     }

@@ -16,7 +16,6 @@ mod signals;
 mod status;
 mod unfinished;
 
-use std::fs;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -61,7 +60,7 @@ fn main() -> ExitCode {
             Status::Done
         }),
         Command::SavedState(command) => saved_state::run(&command),
-        Command::Tour { write } => fs::write(&write, guest_programs::TOUR)
+        Command::Tour { write } => unfinished::write(&write, guest_programs::TOUR)
             .map_err(|source| Refusal::Write { path: write, source })
             .map(|()| Status::Done),
     };

@@ -4,6 +4,7 @@
 use std::cell::Cell;
 
 use crate::cpu::Cpu;
+use crate::stop::NotedExit;
 
 /// What executes an operation. It ends in a call of the next operation's handler by tail position, which the compiler makes a
 /// jump, or returns to the run loop.
@@ -22,6 +23,8 @@ pub(crate) enum Leave {
     LookUp,
     /// `cpu.stop` says why the instruction at `cpu.rip` did not finish.
     Stop,
+    /// The hypervisor has to do something before the instruction at `cpu.rip`.
+    Exit(NotedExit),
 }
 
 /// One instruction (or a part of a block that is no instruction, such as its end).

@@ -170,6 +170,8 @@ pub struct Cpu {
     pub(crate) link_from: *mut Op,
     /// Why the last instruction did not finish.
     pub(crate) stop: Option<Stop>,
+    /// What [`Stop::Exit`] stands for: see [`Cpu::noted_exit`].
+    pub(crate) noted_exit: ExitReason,
     /// One instruction at a time is executed.
     pub(crate) stepping: bool,
     /// No other processor runs guest code.
@@ -249,6 +251,7 @@ impl Cpu {
             resume_at: std::ptr::null(),
             link_from: std::ptr::null_mut(),
             stop: None,
+            noted_exit: ExitReason::Halt,
             stepping: false,
             alone: false,
             deadline: u64::MAX,
@@ -467,18 +470,22 @@ impl Cpu {
     ///
     /// # Errors
     /// The exit, if the access is not completed yet.
+    #[inline]
     pub fn external(&mut self, reason: ExitReason) -> Result<u64, Stop> {
-        match self.completed.get(self.completed_used) {
-            Some(completed) if completed.reason == reason => {
-                self.completed_used += 1;
-                Ok(completed.value)
-            }
-            _ => {
-                // Something else than last time: what follows is not what was completed.
-                self.completed.truncate(self.completed_used);
-                Err(Stop::Exit(reason))
-            }
-        }
+        let stop = self.stop_for(reason);
+        if self.completed.is_empty() { Err(stop) } else { self.next_completed().ok_or(stop) }
+    }
+
+    /// What the hypervisor has answered to the exit that was just noted, if it has.
+    fn next_completed(&mut self) -> Option<u64> {
+        let completed = self.completed.get(self.completed_used);
+        let Some(completed) = completed.filter(|completed| completed.reason == self.noted_exit) else {
+            // Something else than last time: what follows is not what was completed.
+            self.completed.truncate(self.completed_used);
+            return None;
+        };
+        self.completed_used += 1;
+        Some(completed.value)
     }
 
     /// Notes the hypervisor's answer to an exit.

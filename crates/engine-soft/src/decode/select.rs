@@ -116,8 +116,8 @@ fn stub(cpu: &mut Cpu, context: &Context<'_>) -> Made {
     }
 }
 
-fn cannot_compile(_cpu: &mut Cpu, _instruction: &Instruction) -> Result<Next, Stop> {
-    Err(Stop::unsupported("an instruction that the host cannot be made to execute"))
+fn cannot_compile(cpu: &mut Cpu, _instruction: &Instruction) -> Result<Next, Stop> {
+    Err(cpu.unsupported("an instruction that the host cannot be made to execute"))
 }
 
 /// The first opcode byte and the ModRM byte after the prefixes, for x87 instructions.

@@ -50,11 +50,11 @@ impl Cpu {
 
     /// What a pending x87 exception raises: #MF, or FERR#, which this processor does not have.
     #[must_use]
-    pub(crate) fn x87_exception(&self) -> Stop {
+    pub(crate) fn x87_exception(&mut self) -> Stop {
         if self.cr0().ne() {
             Stop::exception(Exception::FloatingPoint)
         } else {
-            Stop::unsupported("x87 exceptions by way of FERR# (CR0.NE is clear)")
+            self.unsupported("x87 exceptions by way of FERR# (CR0.NE is clear)")
         }
     }
 }

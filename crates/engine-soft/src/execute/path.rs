@@ -306,6 +306,9 @@ impl Cpu {
     /// Ends the chain before the slow operation's instruction, which has not retired.
     pub(crate) fn stop_at_slow_op(&mut self, stop: Stop) -> Leave {
         self.count_to_slow_op(0);
+        if let Stop::Exit(noted) = stop {
+            return Leave::Exit(noted);
+        }
         self.stop = Some(stop);
         Leave::Stop
     }

@@ -11,7 +11,7 @@ use x86::segment::{Selector, SystemType};
 use super::descriptor::{check_entry, code_segment, general_protection, not_present, paragraph};
 use super::inner_stack::InnerStack;
 use crate::cpu::{Cpu, rflags};
-use crate::stop::{Raised, Stop};
+use crate::stop::{NotedExit, Raised, Stop};
 
 /// Bits of a selector error code.
 const EXTERNAL: u32 = 1;
@@ -24,17 +24,19 @@ const IDT: u32 = 2;
 ///
 /// # Errors
 /// The exit that the delivery needs, or [`ExitReason::TripleFault`]; the caller keeps the event, to deliver it again.
-pub fn deliver(cpu: &mut Cpu, event: Event) -> Result<(), ExitReason> {
+pub fn deliver(cpu: &mut Cpu, event: Event) -> Result<(), NotedExit> {
     let mut event = event;
     loop {
         match attempt(cpu, event) {
             Ok(()) => return Ok(()),
-            Err(Stop::Exit(reason)) => return Err(reason),
+            Err(Stop::Exit(noted)) => return Err(noted),
             Err(Stop::Alone) => unreachable!("a delivery locks single bytes only"),
             // An exception that raises an exit does so before it combines with another (TLFS 8.13; SDM 3C 25.2).
             Err(Stop::Exception(second)) => match cpu.exception_exit(second.event()) {
-                Some(reason) => return Err(reason),
-                None => event = combine(event, second).ok_or(ExitReason::TripleFault)?,
+                Some(reason) => return Err(cpu.note_exit(reason)),
+                None => {
+                    event = combine(event, second).ok_or_else(|| cpu.note_exit(ExitReason::TripleFault))?;
+                }
             },
         }
     }
@@ -205,7 +207,7 @@ fn through_idt(cpu: &mut Cpu, entry: &Entry) -> Result<(), Stop> {
     let gate = read_gate(cpu, entry)?;
     let kind = gate.kind();
     if kind == Some(SystemType::TaskGate) {
-        return Err(Stop::unsupported("a task gate in the interrupt descriptor table"));
+        return Err(cpu.unsupported("a task gate in the interrupt descriptor table"));
     }
     let long = cpu.is_long_mode();
     let found = cpu.code_descriptor(gate.selector)?;

@@ -135,7 +135,7 @@ fn to_system_descriptor(cpu: &mut Cpu, target: Target, found: &Found, kind: Kind
         Some(SystemType::CallGate) => true,
         Some(SystemType::CallGate16) if !long => false,
         Some(SystemType::TaskGate | SystemType::AvailableTss | SystemType::AvailableTss16) if !long => {
-            return Err(Stop::unsupported("a far transfer to another task"));
+            return Err(cpu.unsupported("a far transfer to another task"));
         }
         _ => return Err(fault),
     };

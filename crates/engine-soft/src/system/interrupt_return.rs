@@ -73,7 +73,7 @@ fn from_v86(cpu: &mut Cpu, size: usize) -> Result<(), Stop> {
 fn from_protected_mode(cpu: &mut Cpu, size: usize) -> Result<(), Stop> {
     let long = cpu.is_long_mode();
     if cpu.rflags() & rflags::NT != 0 {
-        return Err(if long { Stop::GENERAL_PROTECTION } else { Stop::unsupported("IRET to another task") });
+        return Err(if long { Stop::GENERAL_PROTECTION } else { cpu.unsupported("IRET to another task") });
     }
     let mut stack = cpu.stack();
     let rip = stack.pop(cpu, size)?;

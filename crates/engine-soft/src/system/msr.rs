@@ -108,7 +108,7 @@ pub(super) fn rdtsc(cpu: &mut Cpu, instruction: &Instruction) -> Result<Next, St
     }
     let now = cpu.now();
     if !cpu.time_may_be_seen(now) {
-        return Err(Stop::Exit(ExitReason::Deadline));
+        return Err(cpu.stop_for(ExitReason::Deadline));
     }
     set_edx_eax(cpu, now.wrapping_add(cpu.msrs.tsc_offset));
     if instruction.mnemonic() == Mnemonic::Rdtscp {

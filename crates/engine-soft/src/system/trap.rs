@@ -21,9 +21,9 @@ pub(super) fn interrupt(cpu: &mut Cpu, instruction: &Instruction) -> Result<Next
             let rip = std::mem::replace(&mut cpu.rip, cpu.next_rip);
             let debug = Stop::exception(Exception::Debug);
             let Stop::Exception(raised) = debug else { return Err(debug) };
-            if let Err(reason) = super::deliver(cpu, raised.event()) {
+            if let Err(noted) = super::deliver(cpu, raised.event()) {
                 cpu.rip = rip;
-                return Err(Stop::Exit(reason));
+                return Err(Stop::Exit(noted));
             }
         }
         _ => software_interrupt(cpu, instruction.immediate8())?,
@@ -34,23 +34,23 @@ pub(super) fn interrupt(cpu: &mut Cpu, instruction: &Instruction) -> Result<Next
 /// HLT.
 pub(super) fn hlt(cpu: &mut Cpu, _instruction: &Instruction) -> Result<Next, Stop> {
     require_kernel(cpu)?;
-    Err(Stop::Exit(ExitReason::Halt))
+    Err(cpu.stop_for(ExitReason::Halt))
 }
 
 /// CPUID.
 pub(super) fn cpuid(cpu: &mut Cpu, _instruction: &Instruction) -> Result<Next, Stop> {
     let (leaf, subleaf) = (cpu.gpr(engine::Gpr::Rax) as u32, cpu.gpr(engine::Gpr::Rcx) as u32);
-    Err(Stop::Exit(ExitReason::Cpuid { leaf, subleaf }))
+    Err(cpu.stop_for(ExitReason::Cpuid { leaf, subleaf }))
 }
 
 /// VMCALL and VMMCALL.
-pub(super) fn hypercall(_cpu: &mut Cpu, instruction: &Instruction) -> Result<Next, Stop> {
+pub(super) fn hypercall(cpu: &mut Cpu, instruction: &Instruction) -> Result<Next, Stop> {
     let which = if instruction.mnemonic() == Mnemonic::Vmcall {
         HypercallInstruction::Vmcall
     } else {
         HypercallInstruction::Vmmcall
     };
-    Err(Stop::Exit(ExitReason::Hypercall(which)))
+    Err(cpu.stop_for(ExitReason::Hypercall(which)))
 }
 
 /// WBINVD, WBNOINVD and INVD: there is no cache that anyone could see.

@@ -201,7 +201,7 @@ fn a_serialising_instruction_ends_the_chain_for_news_alone() {
         cpu.set_gpr(Gpr::Rbx, 0);
         match (cpu.run_chain(), cpu.gpr(Gpr::Rbx)) {
             (Ok(()), 0) => true,
-            (Err(Stop::Exit(ExitReason::Halt)), 1) => false,
+            (Err(Stop::Exit(noted)), 1) if cpu.noted_exit(noted) == ExitReason::Halt => false,
             other => panic!("{other:?}"),
         }
     };
@@ -220,6 +220,23 @@ fn a_serialising_instruction_ends_the_chain_for_news_alone() {
     assert!(ends(&|_| {}), "two, of which one is over");
     drop(second);
     assert!(!ends(&|_| {}), "that are over");
+}
+
+/// Who waits to be alone stands still for others meanwhile; a kick that came then is told before the access is made.
+#[test]
+fn a_kick_goes_before_an_access_alone() {
+    let (mut cpu, shared, _registry) = cpu(&Machine::new());
+    let mut made = 0;
+    for kicked in [false, true] {
+        if kicked {
+            shared.kick();
+        }
+        let outcome = cpu.execute_alone(|_| {
+            made += 1;
+            Ok(())
+        });
+        assert_eq!((outcome, made), (Ok(()), 1));
+    }
 }
 
 /// Who has read the new bytes as data, and serialised, does not execute the old ones: nobody has told it anything.

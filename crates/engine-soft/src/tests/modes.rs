@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! From real mode to 64-bit mode and through faults, as a start-up program does it.
 
-use engine::{ExitReason, Gpr, RunLimits, Segment, SegmentName, TableRegister, VpState};
+use engine::{ExitReason, Gpr, Resume, RunLimits, Segment, SegmentName, TableRegister, VpState};
 use iced_x86::code_asm::*;
 
 use super::machine::{CODE, Machine, long_mode_state};
@@ -246,6 +246,52 @@ fn deadlines_and_kicks_end_runs() {
     let limits = RunLimits { deadline: Some(deadline), ..RunLimits::default() };
     assert_eq!(machine.vp.run(limits).reason, ExitReason::Deadline);
     assert!(clock.now() >= deadline);
-    machine.vp.kicker().kick();
+    let kicker = machine.vp.kicker();
+    kicker.kick();
     assert_eq!(machine.run().reason, ExitReason::Kicked);
+    // One that was taken ends no run.
+    kicker.kick();
+    assert!(machine.vp.take_kick() && !machine.vp.take_kick());
+    let deadline = clock.now() + clock.frequency() / 200;
+    let limits = RunLimits { deadline: Some(deadline), ..RunLimits::default() };
+    let exit = std::thread::scope(|scope| {
+        let run = scope.spawn(|| machine.vp.run(limits));
+        while !kicker.is_in_guest() && !run.is_finished() {
+            std::thread::yield_now();
+        }
+        run.join().unwrap()
+    });
+    assert_eq!(exit.reason, ExitReason::Deadline);
+    assert!(!kicker.is_in_guest());
+}
+
+/// A guest that leaves all the time is looked after as one that never does.
+#[test]
+fn exits_do_not_put_off_a_deadline() {
+    let mut machine = Machine::new();
+    machine.load(|a| {
+        let mut here = a.create_label();
+        a.set_label(&mut here).unwrap();
+        a.vmcall().unwrap();
+        a.jmp(here).unwrap();
+    });
+    let clock = machine.group.clock();
+    let leave = |machine: &mut Machine, deadline| {
+        let exit = machine.vp.run(RunLimits { deadline: Some(deadline), ..RunLimits::default() });
+        if let ExitReason::Hypercall(_) = exit.reason {
+            machine.vp.resume(Resume::Advance);
+        }
+        exit.reason
+    };
+    let deadline = clock.now() + clock.frequency() / 100;
+    while clock.now() < deadline {
+        leave(&mut machine, deadline);
+    }
+    let late = (0..).find(|_| leave(&mut machine, deadline) == ExitReason::Deadline);
+    assert!(late.is_some_and(|exits| exits <= 16), "{late:?}");
+    // And one that comes earlier than the last is met at once.
+    let far = u64::MAX;
+    assert!((0..100).all(|_| leave(&mut machine, far) != ExitReason::Deadline));
+    let deadline = clock.now();
+    assert_eq!(leave(&mut machine, deadline), ExitReason::Deadline);
 }

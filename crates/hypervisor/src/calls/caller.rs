@@ -7,7 +7,20 @@ use memory::{AccessError, AccessErrorCause, PAGE_SHIFT, Rights, Space, ViewId};
 use x86::control::{Cr0, Efer};
 
 /// The calling VP's registers.
-pub(super) struct CallRegisters<'a>(pub(super) &'a mut dyn EngineVp);
+pub(super) struct CallRegisters<'a> {
+    vp: &'a mut dyn EngineVp,
+    mode: CallerMode,
+}
+
+impl<'a> CallRegisters<'a> {
+    pub(super) fn new(vp: &'a mut dyn EngineVp) -> Self {
+        let control = vp.control();
+        let attributes = vp.segment(SegmentName::Cs).attributes;
+        let (cr0, efer) = (Cr0::from_bits(control.cr0), Efer::from_bits(control.efer));
+        let mode = CallerMode::of(cr0, efer, attributes, vp.cpl());
+        Self { vp, mode }
+    }
+}
 
 const fn gpr(register: Register) -> Gpr {
     match register {
@@ -23,25 +36,23 @@ const fn gpr(register: Register) -> Gpr {
 
 impl Registers for CallRegisters<'_> {
     fn mode(&self) -> CallerMode {
-        let control = self.0.control();
-        let attributes = self.0.segment(SegmentName::Cs).attributes;
-        CallerMode::of(Cr0::from_bits(control.cr0), Efer::from_bits(control.efer), attributes, self.0.cpl())
+        self.mode
     }
 
     fn general(&self, register: Register) -> u64 {
-        self.0.gpr(gpr(register))
+        self.vp.gpr(gpr(register))
     }
 
     fn set_general(&mut self, register: Register, value: u64) {
-        self.0.set_gpr(gpr(register), value);
+        self.vp.set_gpr(gpr(register), value);
     }
 
     fn xmm(&self, index: usize) -> u128 {
-        self.0.xmm(index as u8)
+        self.vp.xmm(index as u8)
     }
 
     fn set_xmm(&mut self, index: usize, value: u128) {
-        self.0.set_xmm(index as u8, value);
+        self.vp.set_xmm(index as u8, value);
     }
 }
 

@@ -35,7 +35,7 @@ impl Calls<'_> {
         if let Some(vp) = self.partition.flush_inhibited(targets, self.index) {
             return Err(Stop::Wait(Condition::Flush(vp)));
         }
-        self.flushes_self |= self.partition.flush(self.index, targets, scope);
+        self.aftermath.flushes_self |= self.partition.flush(self.index, targets, scope);
         Ok(())
     }
 
@@ -121,7 +121,7 @@ fn extended_run(range: ExtendedGvaRange) -> (u64, u64) {
 impl HandleSimple<SwitchVirtualAddressSpace> for Calls<'_> {
     /// No guest is advised to use it, and none is kept from it (TLFS 2.4.5).
     fn handle(&mut self, input: &SwitchVirtualAddressSpaceInput) -> Done {
-        self.new_space = Some(self.check_space(input.address_space)?);
+        self.aftermath.new_space = Some(self.check_space(input.address_space)?);
         Ok(())
     }
 }

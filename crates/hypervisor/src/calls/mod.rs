@@ -70,75 +70,73 @@ impl Vp {
             _ => None,
         };
         let open_bus = std::mem::take(&mut self.open_bus);
-        let Some(control) = control_word(&CallRegisters(&mut *self.engine)) else {
-            self.fault(Event::INVALID_OPCODE);
-            return None;
-        };
-        let (outcome, flushes_self, spin_wait, new_space) = loop {
+        loop {
+            let mut registers = CallRegisters::new(&mut *self.engine);
+            let Some(control) = control_word(&registers) else {
+                self.fault(Event::INVALID_OPCODE);
+                return None;
+            };
             let partition = &*self.partition;
             let mut calls = Calls {
                 partition,
                 index: self.index,
                 vtl: self.active_vtl,
-                flushes_self: false,
-                spin_wait: false,
-                new_space: None,
                 asked: asked.take(),
+                aftermath: Aftermath::default(),
             };
-            let mut registers = CallRegisters(&mut *self.engine);
             let mut memory =
                 CallMemory { space: partition.space(), view: view_of(self.active_vtl), open_bus };
             let outcome =
                 hypercall::dispatch::<Guest, _, _, _>(&mut calls, &offered, &mut registers, &mut memory);
-            let Calls { flushes_self, spin_wait, new_space, .. } = calls;
-            match outcome {
+            let aftermath = calls.aftermath;
+            if aftermath.flushes_self {
+                // It comes before guest code goes on.
+                self.look_again();
+            }
+            let result = match outcome {
+                Outcome::Complete(result) => {
+                    self.engine.resume(Resume::Advance);
+                    if let Some(root) = aftermath.new_space {
+                        let control = self.engine.control();
+                        self.engine.set_control(engine::ControlRegisters { cr3: root, ..control });
+                    }
+                    self.apply_deferred();
+                    result
+                }
+                Outcome::Continue => {
+                    // Interrupts come before a call goes on.
+                    self.look_again();
+                    self.engine.resume(Resume::Retry);
+                    self.open_bus = open_bus;
+                    ResultValue::of(HvStatus::SUCCESS)
+                }
                 Outcome::Wait(Condition::Answer(request)) if request.vp == self.index => {
                     // What the call wants of its own VP is done here, where the VP is at hand; then the call finds the answer.
                     self.answer_own(&request);
                     asked = Some(request);
+                    continue;
                 }
-                outcome => break (outcome, flushes_self, spin_wait, new_space),
-            }
-        };
-        if flushes_self || matches!(outcome, Outcome::Continue) {
-            // A flush of its own comes before guest code goes on, and interrupts before a call does.
-            self.look_again();
+                Outcome::Wait(condition) => {
+                    self.engine.resume(Resume::Retry);
+                    if let Condition::Answer(request) = &condition {
+                        self.partition.post_request(request);
+                    }
+                    (self.waiting, self.open_bus) = (Some(condition), open_bus);
+                    self.look_again();
+                    return None;
+                }
+                Outcome::Intercept(access) => {
+                    return self.memory_intercept(access, VpExit::Parameter(access));
+                }
+                Outcome::InvalidOpcode => {
+                    self.fault(Event::INVALID_OPCODE);
+                    return None;
+                }
+            };
+            let cost = self.host_time().saturating_sub(began);
+            self.trace(TraceEvent::Hypercall { code: control.call_code(), status: result.status(), cost });
+            return aftermath.spin_wait.then_some(VpExit::SpinWait);
         }
-        let result = match outcome {
-            Outcome::Complete(result) => {
-                self.engine.resume(Resume::Advance);
-                if let Some(root) = new_space {
-                    let control = self.engine.control();
-                    self.engine.set_control(engine::ControlRegisters { cr3: root, ..control });
-                }
-                self.apply_deferred();
-                result
-            }
-            Outcome::Continue => {
-                self.engine.resume(Resume::Retry);
-                self.open_bus = open_bus;
-                ResultValue::of(HvStatus::SUCCESS)
-            }
-            Outcome::Wait(condition) => {
-                self.engine.resume(Resume::Retry);
-                if let Condition::Answer(request) = &condition {
-                    self.partition.post_request(request);
-                }
-                (self.waiting, self.open_bus) = (Some(condition), open_bus);
-                self.look_again();
-                return None;
-            }
-            Outcome::Intercept(access) => {
-                return self.memory_intercept(access, VpExit::Parameter(access));
-            }
-            Outcome::InvalidOpcode => {
-                self.fault(Event::INVALID_OPCODE);
-                return None;
-            }
-        };
-        let cost = self.host_time().saturating_sub(began);
-        self.trace(TraceEvent::Hypercall { code: control.call_code(), status: result.status(), cost });
-        spin_wait.then_some(VpExit::SpinWait)
     }
 
     /// Whether the VP waits in a hypercall for something that is not so yet.
@@ -152,14 +150,20 @@ struct Calls<'a> {
     partition: &'a Partition,
     index: u32,
     vtl: Vtl,
+    /// What the call asked for when it was made before.
+    asked: Option<Arc<Request>>,
+    aftermath: Aftermath,
+}
+
+/// What the caller's VP has to do when a call is over.
+#[derive(Clone, Copy, Default)]
+struct Aftermath {
     /// A flush was left for the caller itself.
     flushes_self: bool,
     /// The caller waits for another VP.
     spin_wait: bool,
     /// The address space that the caller switches to.
     new_space: Option<u64>,
-    /// What the call asked for when it was made before.
-    asked: Option<Arc<Request>>,
 }
 
 impl Calls<'_> {

@@ -10,7 +10,7 @@ use super::{Calls, Done};
 impl HandleSimple<NotifyLongSpinWait> for Calls<'_> {
     /// A hint for whoever schedules VPs: the host (TLFS 14.5.1).
     fn handle(&mut self, _: &NotifyLongSpinWaitInput) -> Done {
-        self.spin_wait = true;
+        self.aftermath.spin_wait = true;
         Ok(())
     }
 }

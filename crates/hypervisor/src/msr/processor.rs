@@ -33,7 +33,8 @@ const SYSCFG_DEFINED: u64 = 0x1F << 18;
 /// AMD HWCR: TscFreqSel, the TSC counts at one rate; and the bits that may be written: SMM lock, flush filter, IGNNE
 /// emulation, MC status writes, TscFreqSel, IRPERF.
 const HWCR_RESET: u64 = 1 << 24;
-const HWCR_DEFINED: u64 = 1 | 1 << 3 | 1 << 6 | 1 << 8 | 1 << 18 | 1 << 24 | 1 << 30;
+const HWCR_MC_STATUS_WRITES: u64 = 1 << 18;
+const HWCR_DEFINED: u64 = 1 | 1 << 3 | 1 << 6 | 1 << 8 | HWCR_MC_STATUS_WRITES | 1 << 24 | 1 << 30;
 /// AMD DE_CFG: LFENCE serialises; it cannot be made not to.
 const DE_CFG: u64 = 1 << 1;
 /// AMD OS visible workarounds: the length of the list, and the list. Empty: this processor has no errata to work around.
@@ -216,7 +217,8 @@ impl ProcessorMsrs {
             // Guests write zero before they ask for the revision; there is no other to load.
             (_, msr::IA32_BIOS_SIGN_ID) => {}
             (_, msr::IA32_MCG_CAP | msr::IA32_MCG_STATUS | msr::IA32_MC0_CTL..=msr::IA32_MC0_MISC) => {
-                self.machine_check.write(number, value)?
+                let made_up = vendor == Vendor::Amd && self.hwcr & HWCR_MC_STATUS_WRITES != 0;
+                self.machine_check.write(number, value, made_up)?;
             }
             (_, msr::IA32_DEBUGCTL) => require(value == 0)?,
             (Vendor::Intel, msr::IA32_MISC_ENABLE) => {
@@ -290,6 +292,20 @@ mod tests {
         }
         assert_eq!(msrs.read(0x1A0, Vendor::Amd), None);
         assert_eq!(msrs.read(0xC001_0015, Vendor::Amd), Some(1 << 24));
+    }
+
+    /// AMD's processors let software write to the bank of machine checks after it has asked for that; Intel's do not.
+    #[test]
+    fn a_machine_check_is_made_up_on_amds_processors_alone() {
+        for (vendor, asked, taken) in
+            [(Vendor::Amd, true, true), (Vendor::Amd, false, false), (Vendor::Intel, false, false)]
+        {
+            let mut msrs = ProcessorMsrs::new(true);
+            if asked {
+                msrs.write(msr::AMD_HWCR, HWCR_RESET | HWCR_MC_STATUS_WRITES, vendor, 40).unwrap();
+            }
+            assert_eq!(msrs.write(msr::IA32_MC0_STATUS, 1 << 63, vendor, 40).is_ok(), taken, "{vendor:?}");
+        }
     }
 
     /// Intel's processors tell by an MSR what AMD's tell by CPUID.

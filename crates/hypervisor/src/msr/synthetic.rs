@@ -69,38 +69,40 @@ impl Vp {
     pub(crate) fn synthetic(&mut self, number: u32) -> Result<u64, GeneralProtection> {
         let partition = &*self.partition;
         let per_partition = partition.vtl(self.active_vtl);
-        let mut state = partition.vp(self.index).state();
-        let vtl = state.vtl(self.active_vtl);
+        // The time is asked for often, and needs no lock.
+        let state = || partition.vp(self.index).state();
+        let vtl = self.active_vtl;
         Ok(match number {
             msr::GUEST_OS_ID => per_partition.hypercall_page.guest_os_id(),
             msr::HYPERCALL => per_partition.hypercall_page.msr().into_bits(),
             msr::VP_INDEX => self.index.into(),
             msr::RESET | msr::EOM | msr::GUEST_IDLE => 0,
             msr::VP_RUNTIME => partition.reference_time().at(self.consumed()),
-            msr::TIME_REF_COUNT => {
-                drop(state);
-                partition.reference_time().read()
-            }
+            msr::TIME_REF_COUNT => partition.reference_time().read(),
             msr::REFERENCE_TSC => per_partition.reference_tsc_page.msr().into_bits(),
             msr::TSC_FREQUENCY => partition.clock().frequency(),
             msr::APIC_FREQUENCY => partition.apic_frequency(),
             msr::NPIEP_CONFIG => self.npiep.into_bits(),
-            msr::ICR => vtl.apic.icr(),
-            msr::TPR => vtl.apic.tpr().into(),
-            msr::VP_ASSIST_PAGE => vtl.eoi_assist.msr().into_bits(),
-            msr::SCONTROL => vtl.synic.scontrol().into_bits(),
+            msr::ICR => state().vtl(vtl).apic.icr(),
+            msr::TPR => state().vtl(vtl).apic.tpr().into(),
+            msr::VP_ASSIST_PAGE => state().vtl(vtl).eoi_assist.msr().into_bits(),
+            msr::SCONTROL => state().vtl(vtl).synic.scontrol().into_bits(),
             msr::SVERSION => msr::SVERSION_VALUE,
-            msr::SIEFP => vtl.synic.siefp().into_bits(),
-            msr::SIMP => vtl.synic.simp().into_bits(),
-            msr::SINT0..=msr::SINT15 => vtl.synic.sint(sint_index(number)?).into_bits(),
+            msr::SIEFP => state().vtl(vtl).synic.siefp().into_bits(),
+            msr::SIMP => state().vtl(vtl).synic.simp().into_bits(),
+            msr::SINT0..=msr::SINT15 => state().vtl(vtl).synic.sint(sint_index(number)?).into_bits(),
             msr::STIMER0_CONFIG..=msr::STIMER3_COUNT
             | msr::STIME_UNHALTED_TIMER_CONFIG
-            | msr::STIME_UNHALTED_TIMER_COUNT => match timer_register(number) {
-                TimerRegister::Config(index) => vtl.timers[index].config().into_bits(),
-                TimerRegister::Count(index) => vtl.timers[index].count(),
-                TimerRegister::UnhaltedConfig => vtl.unhalted_timer.config().into_bits(),
-                TimerRegister::UnhaltedCount => vtl.unhalted_timer.count(),
-            },
+            | msr::STIME_UNHALTED_TIMER_COUNT => {
+                let mut state = state();
+                let vtl = state.vtl(vtl);
+                match timer_register(number) {
+                    TimerRegister::Config(index) => vtl.timers[index].config().into_bits(),
+                    TimerRegister::Count(index) => vtl.timers[index].count(),
+                    TimerRegister::UnhaltedConfig => vtl.unhalted_timer.config().into_bits(),
+                    TimerRegister::UnhaltedCount => vtl.unhalted_timer.count(),
+                }
+            }
             msr::CRASH_P0..=msr::CRASH_P4 => partition.crash.parameter(number - msr::CRASH_P0),
             msr::CRASH_CTL => CrashRegisters::actions().into_bits(),
             _ => return Err(GeneralProtection),

@@ -119,7 +119,7 @@ impl Vp {
             self.look = false;
             return Readiness::Enter;
         }
-        if self.shared().fall_asleep() {
+        if self.partition.vp(self.index).fall_asleep(&mut *self.engine) {
             Readiness::Leave(VpExit::Idle { until: self.limits.deadline })
         } else {
             Readiness::LookAgain

@@ -219,6 +219,13 @@ impl Vp {
     /// The trace point.
     #[inline]
     pub(crate) fn trace(&mut self, event: TraceEvent) {
+        if self.tracer.is_some() {
+            self.trace_wanted(event);
+        }
+    }
+
+    #[inline(never)]
+    fn trace_wanted(&mut self, event: TraceEvent) {
         if let Some(tracer) = &mut self.tracer {
             let phase = self.partition.phases.current();
             if phase != tracer.phase() {

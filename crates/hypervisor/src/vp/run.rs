@@ -18,7 +18,7 @@ impl Vp {
     /// If a port or memory access that an earlier run ended with was not answered.
     pub fn run(&mut self, until: Option<u64>) -> VpExit {
         self.shared().begin_run(self.partition.clock().now());
-        self.shared().leave();
+        self.shared().wake_up();
         self.partition.is_awake(self.index);
         if self.until != until {
             self.until = until;
@@ -31,7 +31,7 @@ impl Vp {
 
     fn run_until(&mut self) -> VpExit {
         loop {
-            if self.shared().take_attention() {
+            if self.engine.take_kick() {
                 self.look = true;
             }
             if self.look {
@@ -41,11 +41,7 @@ impl Vp {
                     Readiness::Leave(exit) => return exit,
                 }
             }
-            if !self.shared().enter() {
-                continue;
-            }
             let exit = self.engine.run(self.limits);
-            self.shared().leave();
             if let Some(exit) = self.serve(exit) {
                 return exit;
             }
@@ -89,6 +85,7 @@ impl Vp {
             }
             ExitReason::Kicked => {
                 self.trace(TraceEvent::Exit(ExitKind::Kicked));
+                self.look = true;
                 None
             }
             ExitReason::InterruptWindow | ExitReason::NmiWindow => {

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The part of a VP that everyone may reach: its shared state, its mailbox, and the way to get its attention.
 
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use engine::Kick;
+use engine::{EngineVp, Kick};
 
 use super::state::VpState;
 use crate::sync::lock;
@@ -18,29 +18,18 @@ pub type Waker = Box<dyn Fn() + Send + Sync>;
 /// Takes a VP's index and what it has counted.
 pub type StatisticsReply = Sender<(u32, Vec<PhaseStatistics>)>;
 
-/// Where the holder of the run token is.
-#[repr(u8)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
-    /// In the hypervisor or its host: it looks at `attention` before it enters guest code or sleeps.
-    Out,
-    /// In guest code: a kick brings it out.
-    InGuest,
-    /// Told to sleep: the waker wakes it.
-    Asleep,
-}
-
 /// What everyone may reach of a VP.
 ///
-/// How attention is got: whoever changes something sets `attention` and *then* looks at `place`; the VP changes `place` and
-/// *then* looks at `attention`. Both with sequential consistency, so at least one sees the other.
+/// How attention is got: whoever changes something kicks the VP, which takes the kick before it enters guest code, or leaves guest code for it. A VP that
+/// sleeps is woken: whoever kicks looks *then* whether it is asleep; the VP falls asleep and looks *then* for kicks. Both with sequential consistency, so at
+/// least one sees the other.
 pub struct VpShared {
     index: u32,
     apic_id: u32,
     state: Mutex<VpState>,
     kicker: Arc<dyn Kick>,
-    attention: AtomicBool,
-    place: AtomicU8,
+    /// The holder of the run token was told to sleep: the waker wakes it.
+    asleep: AtomicBool,
     /// The host wants the current or next run to end.
     stop: AtomicBool,
     /// Somebody wants to know what the VP has counted.
@@ -62,8 +51,7 @@ impl VpShared {
             apic_id,
             state: Mutex::new(state),
             kicker,
-            attention: AtomicBool::new(true),
-            place: AtomicU8::new(Place::Out as u8),
+            asleep: AtomicBool::new(false),
             stop: AtomicBool::new(false),
             asked: AtomicBool::new(false),
             asker: Mutex::new(None),
@@ -146,7 +134,7 @@ impl VpShared {
 
     /// Makes the VP look at its shared state before it runs on.
     pub(crate) fn notify(&self) {
-        if self.notify_running_is_asleep() {
+        if self.notify_running() {
             self.wake();
         }
     }
@@ -162,74 +150,50 @@ impl VpShared {
         }
     }
 
-    /// As [`VpShared::notify_running`]; whether it is asleep, and stays so until it is woken.
-    pub(crate) fn notify_running_is_asleep(&self) -> bool {
-        self.notify_running() == Place::Asleep as u8
-    }
-
-    /// Makes the VP look at its shared state before it runs guest code, but lets it sleep: for what concerns nothing else. Gives its
-    /// place.
-    pub(crate) fn notify_running(&self) -> u8 {
-        self.attention.store(true, Ordering::SeqCst);
-        let place = self.place.load(Ordering::SeqCst);
-        if place == Place::InGuest as u8 {
-            self.kicker.kick();
-        }
-        place
+    /// Makes the VP look at its shared state before it runs guest code, but lets it sleep: for what concerns nothing else. Whether it is asleep, and stays so
+    /// until it is woken.
+    pub(crate) fn notify_running(&self) -> bool {
+        self.kicker.kick();
+        self.asleep.load(Ordering::SeqCst)
     }
 
     /// Whether guest code may be running.
     pub(crate) fn is_in_guest(&self) -> bool {
-        self.place.load(Ordering::SeqCst) == Place::InGuest as u8
-    }
-
-    /// For the holder of the token: whether something has changed since it last asked.
-    pub(crate) fn take_attention(&self) -> bool {
-        self.attention.load(Ordering::Relaxed) && self.attention.swap(false, Ordering::SeqCst)
-    }
-
-    /// For the holder of the token: guest code is about to run. False if there is something to look at first.
-    pub(crate) fn enter(&self) -> bool {
-        self.go_to(Place::InGuest)
+        self.kicker.is_in_guest()
     }
 
     /// For the holder of the token: it is about to sleep. False if there is something to look at first.
-    pub(crate) fn fall_asleep(&self) -> bool {
-        self.go_to(Place::Asleep)
-    }
-
-    fn go_to(&self, place: Place) -> bool {
-        self.place.store(place as u8, Ordering::SeqCst);
-        if self.attention.load(Ordering::SeqCst) {
-            self.leave();
-            return false;
+    pub(crate) fn fall_asleep(&self, engine: &mut dyn EngineVp) -> bool {
+        self.asleep.store(true, Ordering::SeqCst);
+        let kicked = engine.take_kick();
+        if kicked {
+            self.wake_up();
         }
-        true
+        !kicked
     }
 
-    /// For the holder of the token: no guest code runs any more, and it does not sleep.
-    pub(crate) fn leave(&self) {
-        self.place.store(Place::Out as u8, Ordering::Release);
+    /// For the holder of the token: it does not sleep.
+    pub(crate) fn wake_up(&self) {
+        self.asleep.store(false, Ordering::Release);
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::tests::Lab;
 
-    /// What is asked before a VP enters guest code or sleeps is looked at first; what is asked after reaches it.
+    /// What is asked before a VP sleeps is looked at first; what is asked after wakes it.
     #[test]
     fn attention_is_never_lost() {
-        let lab = Lab::new(1);
+        let mut lab = Lab::new(1);
         let vp = lab.partition.vp(0);
-        assert!(vp.take_attention() && !vp.take_attention());
-        for go in [VpShared::enter, VpShared::fall_asleep] {
-            vp.notify();
-            assert!(!go(vp) && !vp.is_in_guest());
-            assert!(vp.take_attention());
-            assert!(go(vp));
-            vp.leave();
-        }
+        let engine = lab.vps[0].registers();
+        assert!(!vp.notify_running() && !vp.is_in_guest());
+        assert!(!vp.fall_asleep(engine), "there was something to look at");
+        assert!(vp.fall_asleep(engine), "it was looked at");
+        assert!(vp.notify_running());
+        vp.wake_up();
+        assert!(!vp.notify_running());
+        assert!(engine.take_kick() && !engine.take_kick());
     }
 }

@@ -154,3 +154,25 @@ impl Attention for Ending {
     /// The VP whose access it was ends the run: it gets the request as the answer to that access.
     fn exit_requested(&self) {}
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The first end counts, but a guest that boots again and again hides nobody's wish.
+    #[test]
+    fn a_reset_gives_way_to_who_ends_the_run() {
+        let ending = Ending::default();
+        ending.end(End::Reset);
+        ending.end(End::PowerOff);
+        assert_eq!(ending.wait(None), End::Reset);
+        ending.begin_again();
+        assert!(!ending.is_over());
+        ending.end(End::Reset);
+        ending.end(End::Signal(15));
+        ending.begin_again();
+        assert_eq!(ending.wait(None), End::Signal(15));
+        ending.end(End::Quit);
+        assert_eq!(ending.wait(None), End::Signal(15));
+    }
+}

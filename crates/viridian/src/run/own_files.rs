@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What a run writes goes to files of their own: none that it reads, and none twice.
+//! What a run writes goes to files of their own: none that it reads, none twice, and none that standard output or standard error lead to.
 
-use std::fs;
+use std::fs::{self, File};
+use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -30,6 +31,12 @@ fn identity(path: &Path) -> Option<Identity> {
     Some(Identity::New(known.unwrap_or_else(|| path.to_owned())))
 }
 
+/// Which file a standard stream leads to, if it is one.
+fn stream(stream: impl AsFd) -> Option<Identity> {
+    let found = File::from(stream.as_fd().try_clone_to_owned().ok()?).metadata().ok()?;
+    found.is_file().then(|| Identity::There(found.dev(), found.ino()))
+}
+
 /// Refuses a file that would be written and is something else already.
 pub(crate) fn check(options: &RunOptions) -> Result<(), Refusal> {
     let named = |option, path: Option<&PathBuf>| path.map(|path| (option, path.clone()));
@@ -46,6 +53,8 @@ pub(crate) fn check(options: &RunOptions) -> Result<(), Refusal> {
     ];
     let mut others: Vec<_> =
         read.into_iter().flatten().map(|(other, path)| (other, identity(&path))).collect();
+    others.push(("standard output", stream(std::io::stdout())));
+    others.push(("standard error", stream(std::io::stderr())));
     for (option, path) in written.into_iter().flatten() {
         let Some(identity) = identity(&path) else { continue };
         if let Some(&(other, _)) = others.iter().find(|(_, taken)| taken.as_ref() == Some(&identity)) {

@@ -108,6 +108,38 @@ fn files_that_are_something_else_already() {
     assert_eq!(ended.status, Some(0), "{ended:?}");
 }
 
+/// What the console prints and what is told about the run go to files of their own, too.
+#[test]
+fn files_that_are_standard_output_already() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (guest, log) = (folder.path().join("guest"), folder.path().join("log"));
+    std::fs::write(&guest, Guest::new().print("printed").exit(0)).expect("room for it");
+    let ended = |option: &str, file: &str, other: bool| {
+        let mut command = command(&["run".as_ref(), "--multiboot".as_ref(), guest.as_os_str()]);
+        let stream = std::fs::File::create(&log).expect("room for it");
+        command.args([option, file]).current_dir(folder.path()).stdin(Stdio::null());
+        if other {
+            command.stderr(stream)
+        } else {
+            command.stdout(stream).stderr(Stdio::piped())
+        };
+        let output = command.output().expect("the command runs");
+        let said = if other { std::fs::read(&log).expect("it is there") } else { output.stderr };
+        (output.status.code(), String::from_utf8_lossy(&said).into_owned())
+    };
+    for (option, file) in [("--trace", "/dev/stdout"), ("--profile", "log"), ("--core", "./log")] {
+        let (status, said) = ended(option, file, false);
+        assert_eq!(status, Some(70), "{option} {file}: {said}");
+        assert!(said.contains(option) && said.contains("which standard output names already"), "{said}");
+    }
+    let (status, said) = ended("--trace", "/dev/stderr", true);
+    assert_eq!(status, Some(70), "{said}");
+    assert!(said.contains("which standard error names already"), "{said}");
+    let (status, said) = ended("--profile", "another", false);
+    assert_eq!((status, said.as_str()), (Some(0), ""));
+    assert_eq!(std::fs::read(&log).expect("it is there"), b"printed");
+}
+
 #[test]
 fn standard_output_without_room() {
     let file = file_with(&Guest::new().print("lost").exit(0));

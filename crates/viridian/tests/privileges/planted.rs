@@ -144,6 +144,7 @@ impl EngineVp for PlantedVp {
         fn msrs(&self) -> ModelSpecificRegisters;
         fn events(&self) -> EventState;
         fn save(&self) -> VpState;
+        mut fn take_kick(&mut self) -> bool;
         mut fn resume(&mut self, resume: Resume);
         mut fn inject(&mut self, event: Event);
         mut fn set_view(&mut self, view: ViewId);

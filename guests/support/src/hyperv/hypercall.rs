@@ -40,6 +40,7 @@ pub fn input() -> &'static Page {
 }
 
 /// Makes a call with what it takes in RDX and R8. The page must be enabled.
+#[inline]
 pub fn call(control: InputValue, rdx: u64, r8: u64) -> ResultValue {
     let result: u64;
     // SAFETY: the enabled page holds code that returns; TLFS 3.9 names what it may change.
