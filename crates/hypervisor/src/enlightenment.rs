@@ -398,6 +398,14 @@ mod tests {
         assert_eq!(Enlightenment::AccessVpRunTimeReg.name(), "access-vp-run-time-reg");
     }
 
+    /// What a host has to ask for is not offered to everyone, and everything else is.
+    #[test]
+    fn some_services_are_offered_on_request() {
+        let on_request: Vec<_> = Enlightenment::ALL.iter().filter(|service| !service.is_default()).collect();
+        assert_eq!(on_request.len(), ON_REQUEST.len());
+        assert!(on_request.iter().all(|service| ON_REQUEST.contains(service)), "{on_request:?}");
+    }
+
     /// B04.003: each MSR follows the privilege and the feature that the specification ties it to.
     #[test]
     fn msrs_follow_their_privileges() {

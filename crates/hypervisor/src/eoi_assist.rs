@@ -96,3 +96,35 @@ impl EoiAssist {
         ended
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use memory::{MemoryObject, PAGE_SIZE};
+
+    /// However the hypervisor learns that the guest has ended an interrupt by the assist, it counts once.
+    #[test]
+    fn interrupts_that_the_guest_ended_are_counted() {
+        let page = Page::new(&MemoryObject::allocate(PAGE_SIZE).unwrap(), 0);
+        let mut assist = EoiAssist::new(page.clone());
+        assist.arm();
+        assert!(!assist.is_armed(), "there is no page");
+        assist.set_msr(OverlayPage::new().with_enable(true));
+        let end = || page.change_u32(FIELD, 0, NO_EOI_REQUIRED) & NO_EOI_REQUIRED != 0;
+        assist.arm();
+        assert!(!assist.take_ended() && assist.is_armed());
+        assert!(end() && assist.take_ended() && !assist.take_ended());
+        assert_eq!(assist.used(), 1);
+        // Taken back before the guest came to it.
+        assist.arm();
+        assert!(!assist.revoke() && !assist.revoke() && !end());
+        assert_eq!((assist.used(), assist.is_armed()), (1, false));
+        // The guest was faster.
+        assist.arm();
+        assert!(end() && assist.revoke() && !assist.revoke());
+        assert_eq!(assist.used(), 2);
+        assist.arm();
+        assist.reset();
+        assert_eq!((assist.used(), assist.is_armed(), page.read_u32(FIELD)), (2, false, 0));
+    }
+}

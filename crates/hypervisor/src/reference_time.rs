@@ -138,6 +138,19 @@ mod tests {
         ReferenceTime::new(ScriptedEngine::new(frequency).create_group(&Space::new(40)).unwrap().clock())
     }
 
+    /// A clock that ticks less often than reference time counts: each tick is several units.
+    #[test]
+    fn a_slow_clock_is_followed_tick_by_tick() {
+        let reference = at_frequency(1_000_000);
+        assert_eq!(reference.scale(), None);
+        assert_eq!([0, 1, 7].map(|tick| reference.at(tick)), [0, 10, 70]);
+        assert_eq!([0, 1, 10, 11, 70].map(|time| reference.tick_of(time)), [0, 1, 1, 2, 7].map(Some));
+        assert_eq!(
+            (reference.at(u64::MAX), reference.tick_of(u64::MAX)),
+            (u64::MAX, Some(u64::MAX / 10 + 1))
+        );
+    }
+
     proptest! {
         /// B12.006: a deadline is the first tick that shows the time, never an earlier one.
         #[test]

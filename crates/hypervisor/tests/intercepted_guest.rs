@@ -229,6 +229,9 @@ fn the_parent_puts_memory_where_there_is_none() {
     let told = MemoryInterceptMessage::read_from_bytes(message.payload()).expect("a memory intercept");
     assert_eq!((message.message_type, told.gpa), (MessageType::UNMAPPED_GPA, HOLE));
     assert_eq!((told.header.intercept_access_type, told.header.rip), (1, CODE + 5));
+    // From the instruction on, as many bytes as there may be of one.
+    let shown = &told.instruction_bytes[..told.instruction_byte_count.into()];
+    assert!(shown.len() >= 5 && shown.starts_with(&code[5..]), "{shown:x?}");
     let page = MemoryObject::allocate(PAGE_SIZE).unwrap();
     child.space.batch(|batch| batch.map(VIEW, HOLE >> 12, 1, &page, 0, Rights::READ)).unwrap();
     child.go_on();

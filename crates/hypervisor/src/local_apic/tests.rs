@@ -411,6 +411,16 @@ fn the_page_has_registers_of_its_own() {
     assert_eq!(apic.read_page(register::ESR, 0), 0, "all of these exist");
 }
 
+/// SDM 3A 10.12.5.1: who changes to x2APIC mode keeps the lower half of ICR and loses the upper.
+#[test]
+fn icr_loses_its_upper_half_to_the_mode() {
+    let mut apic = apic();
+    let _ = apic.set_icr(5 << 56 | 0x4045);
+    assert_eq!(apic.icr(), 5 << 56 | 0x4045);
+    apic.set_base(apic.base() | 1 << 10, 40).unwrap();
+    assert_eq!(apic.read_msr(0x830, 0), Ok(0x4045));
+}
+
 /// SDM 3A 10.5.3: what is no register, or has an illegal vector, is an error, once.
 #[test]
 fn errors_are_recorded_once() {

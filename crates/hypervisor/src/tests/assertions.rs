@@ -45,6 +45,30 @@ fn a_level_is_withdrawn_and_an_edge_is_not() {
     assert!(lab.interrupts(0).is_empty());
 }
 
+/// B10.017: so it is with lowest priority.
+#[test]
+fn an_edge_of_lowest_priority_is_latched_too() {
+    let mut lab = Lab::new(1);
+    assert_eq!(assert(&lab, control(InterruptType::LOWEST_PRIORITY), 0, 0x40), OK);
+    assert_eq!(assert(&lab, control(InterruptType::LOWEST_PRIORITY), 0, NONE), OK);
+    assert_eq!(assert(&lab, level(InterruptType::LOWEST_PRIORITY), 0, NONE), OK);
+    assert_eq!(lab.interrupts(0), [0x40]);
+}
+
+/// What was acknowledged is over: the same vector of a device that comes after it is not the parent's to take back.
+#[test]
+fn a_parent_withdraws_only_what_is_its_own() {
+    use crate::local_apic::InterruptMessage;
+    let mut lab = Lab::new(1);
+    assert_eq!(assert(&lab, level(InterruptType::FIXED), 0, 0x50), OK);
+    assert_eq!(lab.interrupts(0), [0x50]);
+    let device = InterruptMessage::from_device(x86::apic::DeliveryMode::Fixed, 0x50, 0, false, true);
+    assert!(lab.partition.deliver(device));
+    assert_eq!(assert(&lab, level(InterruptType::FIXED), 0, NONE), OK);
+    lab.write_msr(0, msr::EOI, 0).unwrap();
+    assert_eq!(lab.interrupts(0), [0x50]);
+}
+
 /// B10.036: before it is acknowledged a second level supersedes the first; afterwards it is a new one.
 #[test]
 fn a_second_level_supersedes_the_first() {

@@ -127,6 +127,20 @@ fn installation_is_checked() {
     assert_eq!(status, HvStatus::OPERATION_DENIED);
 }
 
+/// Exceptions are intercepted where the engine shows them, and nowhere else.
+#[test]
+fn an_engine_may_not_show_exceptions() {
+    let scripted = ScriptedEngine::new(FREQUENCY);
+    let capabilities = engine::Capabilities { exception_exits: false, ..scripted.capabilities() };
+    let engine: Arc<dyn Engine> = Arc::new(scripted.with_capabilities(capabilities));
+    let parent: Arc<dyn Parent> = Arc::new(Listener::default());
+    let config = PartitionConfig { parent: Some(parent), ..Default::default() };
+    let (partition, _vps) = Partition::create(&engine, &Space::new(36), config).unwrap();
+    let install = |kind| partition.install_intercept(execute(), kind, 3);
+    assert_eq!(install(InterceptType::EXCEPTION), HvStatus::FEATURE_UNAVAILABLE);
+    assert_eq!(install(InterceptType::X64_CPUID), HvStatus::SUCCESS);
+}
+
 /// B06.003, B06.004, B07.005, B08.018, B08.002, B13.002, B13.003: CPUID with an intercept suspends the VP before the instruction; the parent answers, and lets it go on.
 #[test]
 fn a_parent_answers_cpuid() {
@@ -231,6 +245,8 @@ fn exceptions_are_intercepted_before_delivery() {
     child.lab.vps[0].registers().set_gpr(Gpr::R15, 0xF);
     let message = child.meet(0, fault);
     assert_eq!((message.message_type, message.payload().len()), (MessageType::EXCEPTION_INTERCEPT, 240));
+    let (count, bytes) = (message.payload()[43], &message.payload()[64..80]);
+    assert_eq!((count, bytes), (0, &[0; 16][..]), "this engine shows no instruction");
     assert_eq!((u16_at(&message, 40), message.payload()[42], u32_at(&message, 44)), (14, 1, 2));
     assert_eq!((u64_at(&message, 48), u64_at(&message, 112 + 15 * 8)), (0xCAFE_F000, 0xF));
     let event = tlfs::register::PendingExceptionEvent {

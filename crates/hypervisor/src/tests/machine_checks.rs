@@ -180,10 +180,12 @@ fn a_second_event_is_an_overflow() {
                 lab.write_msr(0, MCG_STATUS, 0).unwrap();
             }
             let mut lost = event(second);
-            lost.rip_valid = 0;
+            (lost.rip_valid, lost.addr, lost.misc) = (0, 0x6789_A000, 0x8D);
             assert_eq!(lab.partition.inject_synthetic_machine_check(0, &lost), HvStatus::SUCCESS);
             assert_eq!(lab.pass(0), [DELIVERED]);
-            assert_eq!(bank(&mut lab)[..2], [0b100, kept | OVERFLOW], "{first:#x} {second:#x} {between}");
+            let of_kept = if kept == first { [0x1234_5000, 0x8C] } else { [lost.addr, lost.misc] };
+            let expected = [0b100, kept | OVERFLOW, of_kept[0], of_kept[1]];
+            assert_eq!(bank(&mut lab), expected, "{first:#x} {second:#x} {between}");
         }
     }
 }

@@ -141,6 +141,7 @@ fn with_xsave() -> Leaves {
         .with(0xD, 8, [128, 0, 1, 0])
         .with(0xD, 9, [8, 2688, 0, 0])
         .with(0xD, 17, [64, 2752, 2, 0])
+        .with(0xD, 18, [16, 2816, 0, 0])
 }
 
 /// SDM 1 13.2: the size of the area is that of the components which are enabled now.
@@ -156,6 +157,7 @@ fn the_xsave_area_is_as_long_as_what_is_enabled() {
     assert_eq!([3, 7, 0x203].map(|xcr0| size(1, xcr0, 0)), [576, 832, 584]);
     assert_eq!(size(1, 0x203, 1 << 8), 576 + 128 + 8);
     assert_eq!(size(1, 0x203 | 1 << 17, 0), 640 + 64, "on the next boundary of 64 bytes");
+    assert_eq!(size(1, 0x203 | 1 << 18, 0), 584 + 16, "right behind the one before it");
     assert_eq!(with_xsave().ask(1, vp(0), 0xD, 0).ecx, 2696, "the largest is what the engine says");
     assert_eq!(with_xsave().ask(1, vp(0), 0xD, 5), CpuidResult { eax: 64, ebx: 1088, ecx: 0, edx: 0 });
     let without_compaction = with_xsave().with(0xD, 1, [0; 4]);

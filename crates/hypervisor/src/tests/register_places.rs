@@ -7,8 +7,11 @@ use tlfs::register::{
     RegisterName as R, RegisterValue,
 };
 
+use tlfs::synic::MessageType;
+use tlfs::vp::VpIndex;
+
 use super::*;
-use crate::register_refusal;
+use crate::{PortKind, register_refusal};
 
 fn low(lab: &mut Lab, name: R) -> u64 {
     let value = lab.vps[0].register(name).unwrap_or_else(|status| panic!("{name:?}: {status:?}"));
@@ -111,6 +114,15 @@ fn to_set_a_register_is_to_write_its_msr() {
     assert_eq!(lab.interrupts(0), [0x40]);
     lab.vps[0].set_register(R::EOI, 0u64.into()).unwrap();
     assert_eq!(lab.partition.vp(0).state().vtl(Vtl::VTL0).apic.serving(), None);
+    // EOM looks at the queues: the second message follows the first.
+    lab.enable_synic(0);
+    let port = lab.partition.create_guest_port(PortKind::Message, VpIndex(0), sint(2)).unwrap();
+    for word in [1u8, 2] {
+        assert!(port.post_message(MessageType(1), &[word]).is_success());
+    }
+    lab.free_slot(0, 2);
+    lab.vps[0].set_register(R::EOM, 0u64.into()).unwrap();
+    assert_eq!(lab.slot(0, 2).3, 2);
 }
 
 /// The processor's own registers, and the MSRs that its engine keeps.
@@ -354,6 +366,40 @@ fn pending_events_are_shown_by_their_types() {
     lab.vps[0].set_register(R::PENDING_INTERRUPTION, other.into_bits().into()).unwrap();
     assert_eq!(lab.vps[0].registers().events().pending, Some(fault(13, 0)), "another has none of it");
     assert_eq!(lab.vps[0].register(R::PENDING_EVENT1), Ok(0u64.into()));
+}
+
+/// Registers are set one by one, whatever the others hold; that they make no mode together shows when the VP is to run (SDM 3A 9.8.5).
+#[test]
+fn modes_are_looked_at_when_the_vp_runs() {
+    for (cr0, cr4, efer, is_a_mode) in [
+        (0x10u64, 0u64, 0u64, true),
+        (0x11, 0, 0, true),
+        (0x8000_0011, 0, 0, true),
+        (0x8000_0010, 0, 0, false),
+        (0x8000_0011, 0x20, 0x500, true),
+        (0x8000_0011, 0, 0x500, false),
+        (0x8000_0011, 0x20, 0x400, false),
+        (0x8000_0011, 0x20, 0x100, false),
+        (0x11, 0x20, 0x100, true),
+        (0x11, 0, 0x100, true),
+        (0x11, 0x20, 0x500, false),
+    ] {
+        let mut lab = Lab::new(1);
+        for (name, value) in [(R::CR0, cr0), (R::CR4, cr4), (R::EFER, efer)] {
+            assert_eq!(lab.vps[0].set_register(name, value.into()), Ok(()));
+        }
+        lab.engine.push(0, ExitReason::Port(END));
+        let exit = lab.vps[0].run(None);
+        let runs = exit == VpExit::Port(END);
+        assert_eq!(runs, is_a_mode, "CR0 {cr0:#x} CR4 {cr4:#x} EFER {efer:#x}");
+        assert!(runs || exit == VpExit::InvalidRegisters, "{exit:?}");
+        if runs {
+            lab.vps[0].complete(0);
+        } else {
+            // Until it is put right.
+            assert_eq!(lab.vps[0].run(None), VpExit::InvalidRegisters);
+        }
+    }
 }
 
 /// What a register that is not served is not served for.

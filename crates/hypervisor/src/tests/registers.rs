@@ -117,6 +117,8 @@ fn lists_are_in_order() {
     assert_eq!(set(&mut lab, 0, &[(R::STAR, 9), (R::VP_INDEX, 1), (R::LSTAR, 9)]).1, 1);
     assert_eq!(lab.vps[0].register(R::STAR), Ok(9u64.into()));
     assert_eq!(lab.vps[0].register(R::LSTAR), Ok(5u64.into()), "after the failure nothing is set");
+    let refused = set(&mut lab, SELF_VP, &[(R::STAR, 3), (R::RFLAGS, 0), (R::LSTAR, 9)]);
+    assert_eq!(refused, (HvStatus::INVALID_REGISTER_VALUE, 1), "a value that the register cannot have");
 }
 
 /// B07.043: a guest sets the listed registers of its own VPs, and no other.

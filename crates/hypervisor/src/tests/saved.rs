@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Partitions that are saved, and others that go on from there.
 
-use engine::SegmentName;
+use engine::{ExitReason, SegmentName};
 use state::{Damaged, Reader, State, Writer};
 use tlfs::interrupt::{InterruptControl, InterruptType, InterruptVector};
 use tlfs::msr;
@@ -175,6 +175,40 @@ fn a_start_goes_along() {
         (registers.rip(), registers.gpr(Gpr::Rsp), registers.control().cr3),
         (0x7003, 0x6000, 0x10_0000)
     );
+}
+
+/// Time stands in a partition that takes up a state in which every VP is suspended, and in no other.
+#[test]
+fn suspension_goes_along() {
+    let first = Lab::new(2);
+    let passes = |lab: &Lab| {
+        let before = lab.partition.clock().now();
+        lab.advance(10);
+        lab.partition.clock().now() != before
+    };
+    assert!(passes(&moved(&first)));
+    first.partition.set_explicit_suspend(1, true);
+    let second = moved(&first);
+    assert!(passes(&second) && second.partition.is_explicitly_suspended(1));
+    first.partition.set_explicit_suspend(0, true);
+    let third = moved(&first);
+    assert!(!passes(&third));
+    third.partition.set_explicit_suspend(0, false);
+    assert!(passes(&third));
+}
+
+/// Run time that a VP has consumed stays consumed.
+#[test]
+fn consumed_time_goes_along() {
+    let mut first = Lab::new(2);
+    let engine = first.engine.clone();
+    let exit = ExitReason::Cpuid { leaf: 0, subleaf: 0 };
+    first.engine.push_with(1, exit, move |_| engine.manual_clock().advance(500 * super::TICKS));
+    first.pass(1);
+    first.advance(10_000);
+    assert_eq!((first.read_msr(1, msr::VP_RUNTIME), first.read_msr(0, msr::VP_RUNTIME)), (Ok(500), Ok(0)));
+    let mut second = moved(&first);
+    assert_eq!((second.read_msr(1, msr::VP_RUNTIME), second.read_msr(0, msr::VP_RUNTIME)), (Ok(500), Ok(0)));
 }
 
 /// Ids of ports go on after the last one, so that no message of an old port is taken for one of a new.

@@ -346,6 +346,11 @@ fn waiting() -> Lab {
 #[test]
 fn a_vp_starts_in_a_given_state() {
     let mut lab = waiting();
+    // It waits as a reset left it, with nothing of the state to come.
+    let mut registers = lab.vps[1].registers().save();
+    registers.control = engine::VpState::reset(0).control;
+    registers.msrs.pat = 0x0606_0606_0606_0606;
+    lab.vps[1].registers().restore(&registers);
     assert_eq!(call(&mut lab, CallCode::START_VIRTUAL_PROCESSOR, &context()), HvStatus::SUCCESS);
     assert_eq!(call(&mut lab, CallCode::START_VIRTUAL_PROCESSOR, &context()), HvStatus::INVALID_VP_STATE);
     lab.pass(1);

@@ -27,6 +27,35 @@ fn time_stands_while_all_are_suspended() {
     assert!(lab.partition.is_explicitly_suspended(1) && !lab.partition.is_explicitly_suspended(0));
 }
 
+/// B12.005: whoever was suspended and goes on counts no more, however often; to suspend one twice is to suspend it.
+#[test]
+fn time_stands_for_those_that_are_suspended_now() {
+    let lab = Lab::new(3);
+    let passes = || {
+        let before = lab.partition.clock().now();
+        lab.advance(10);
+        lab.partition.clock().now() != before
+    };
+    let suspend = |vp, on| lab.partition.set_explicit_suspend(vp, on);
+    for _ in 0..4 {
+        suspend(0, true);
+        suspend(0, true);
+        assert!(passes());
+        suspend(0, false);
+        suspend(0, false);
+        assert!(passes());
+    }
+    suspend(0, true);
+    suspend(1, true);
+    assert!(passes());
+    suspend(2, true);
+    assert!(!passes());
+    suspend(1, false);
+    assert!(passes());
+    suspend(1, true);
+    assert!(!passes());
+}
+
 /// A suspended VP executes nothing, and finds all that has come for it when it goes on.
 #[test]
 fn a_suspended_vp_executes_nothing() {

@@ -8,10 +8,12 @@ use engine::ExitReason;
 use tlfs::HvStatus;
 use tlfs::hypercall::CallCode;
 use tlfs::msr;
+use tlfs::synic::MessageType;
+use tlfs::vp::VpIndex;
 use tlfs::vsm::Vtl;
 
-use super::{Gp, Lab};
-use crate::{ExitKind, PartitionConfig, TraceEvent, TraceSink, Tracing};
+use super::{Gp, Lab, sint};
+use crate::{ExitKind, PartitionConfig, PortKind, TraceEvent, TraceSink, Tracing};
 
 /// A clock that every reading moves by seven.
 fn host_time() -> u64 {
@@ -67,6 +69,35 @@ fn phases_are_counted_apart() {
     let sum = lab.vps[0].statistics().unwrap();
     assert_eq!(sum.hypercalls(CallCode::NOTIFY_LONG_SPIN_WAIT), 3);
     assert_eq!(sum.calls().find(|(code, _)| code.0 == 8).unwrap().1.cost, 21);
+}
+
+/// Messages, flags and interrupts are counted when they are delivered, and by no phase twice.
+#[test]
+fn what_the_synic_delivers_is_counted() {
+    let mut lab = lab(Tracing::counting());
+    lab.enable_synic(0);
+    lab.write_msr(0, msr::SINT2, 0x72).unwrap();
+    let create = |kind| lab.partition.create_guest_port(kind, VpIndex(0), sint(2)).unwrap();
+    let (messages, events) =
+        (create(PortKind::Message), create(PortKind::Event { base_flag: 0, flag_count: 8 }));
+    for word in 0..3 {
+        assert_eq!(messages.post_message(MessageType(1), &[word]), HvStatus::SUCCESS);
+    }
+    let counts = |lab: &Lab| {
+        let all = lab.vps[0].statistics().unwrap();
+        (all.messages(), all.event_flags(), all.synic_interrupts())
+    };
+    assert_eq!(counts(&lab), (1, 0, 1), "two wait for the slot");
+    for flag in [0, 1, 2, 3, 3] {
+        assert_eq!(events.signal_event(flag), HvStatus::SUCCESS);
+    }
+    assert_eq!(counts(&lab), (1, 4, 5), "a flag that is set already is none");
+    lab.partition.begin_phase(1);
+    lab.free_slot(0, 2);
+    lab.write_msr(0, msr::EOM, 0).unwrap();
+    assert_eq!(counts(&lab), (2, 4, 6));
+    let parts = lab.vps[0].statistics_by_phase();
+    assert_eq!([0, 1].map(|phase: usize| parts[phase].statistics.messages()), [1, 1]);
 }
 
 /// Whoever asks is told, also while the VP sleeps.

@@ -207,3 +207,49 @@ impl Tracer {
         all
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::synic::SynicCounts;
+
+    /// Instructions and what others counted stand with VTL 0, in the phase in which they were.
+    #[test]
+    fn each_phase_has_its_own_counts() {
+        let mut tracer = Tracer::new(&Tracing::counting()).unwrap();
+        tracer.count(Vtl::VTL0, TraceEvent::Nmi);
+        tracer.begin_phase(2, 100);
+        tracer.count(Vtl::VTL0, TraceEvent::Exit(ExitKind::Halt));
+        tracer.begin_phase(1, 150);
+        assert_eq!(tracer.phase(), 1);
+        let shared = [3, 0, 4].map(|messages| SharedCounts {
+            synic: SynicCounts { messages, ..Default::default() },
+            ..Default::default()
+        });
+        let parts = tracer.statistics(157, &shared);
+        let found: Vec<_> = parts
+            .iter()
+            .map(|part| (part.phase, part.vtl, part.statistics.instructions(), part.statistics.messages()))
+            .collect();
+        let vtl = Vtl::VTL0;
+        assert_eq!(found, [(0, vtl, 100, 3), (1, vtl, 7, 0), (2, vtl, 50, 4)]);
+        assert_eq!([0, 1, 2].map(|phase| parts[phase].statistics.exits(ExitKind::Halt)), [0, 0, 1]);
+        // A phase that comes again goes on where it was.
+        tracer.begin_phase(0, 160);
+        assert_eq!(
+            tracer.statistics(161, &[]).iter().map(|part| part.statistics.instructions()).sum::<u64>(),
+            161
+        );
+    }
+
+    #[test]
+    fn nobody_is_traced_for_nothing() {
+        assert!(Tracer::new(&Tracing::default()).is_none());
+        assert!(Tracer::new(&Tracing::counting()).is_some());
+        assert_eq!(
+            Tracer::new(&Tracing::counting()).unwrap().host_time(),
+            0,
+            "without a clock nothing costs"
+        );
+    }
+}
