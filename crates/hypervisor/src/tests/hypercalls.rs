@@ -210,6 +210,9 @@ fn a_list_flush_names_pages() {
         flushed(&mut lab, 1),
         [format!("Pages([({}, 1024), ({}, {})])", 0x40_0000, 0x4000_0000, 1 << 18)]
     );
+    // Small pages in the same form.
+    assert_eq!(flush_list(&mut lab, EXTENDED, 2, &[0x7000_5002]), HvStatus::SUCCESS);
+    assert_eq!(flushed(&mut lab, 1), [format!("Pages([({}, 3)])", 0x7000_5000)]);
     // More than is remembered one by one.
     let list: Vec<u64> = (0..40).map(|page| page << 12).collect();
     assert_eq!(flush_list(&mut lab, 0, 2, &list), HvStatus::SUCCESS);
