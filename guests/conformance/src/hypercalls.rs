@@ -119,7 +119,7 @@ fn concurrently(guest: &Guest) {
     check!(
         "B03.017",
         sound
-            && SCRIBBLES.load(Ordering::Acquire) != 0
+            && scribbles() >= SCRIBBLES_AT_LEAST
             && (!allowed || after == ResultValue::of(HvStatus::SUCCESS)),
         "{calls} calls while another processor writes to their parameters, and then one that is left alone: {after:?}"
     );
