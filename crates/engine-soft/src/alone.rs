@@ -77,7 +77,7 @@ impl Registry {
 }
 
 impl Cpu {
-    /// Executes with all other processors standing still; or does nothing, if the run loop has a kick to tell of first.
+    /// Executes with all other processors standing still; or does nothing and stays at [`Stop::Alone`], if the run loop has a kick to tell of first.
     pub(crate) fn execute_alone(
         &mut self,
         execute: impl FnOnce(&mut Self) -> Result<(), Stop>,
@@ -86,7 +86,7 @@ impl Cpu {
         let _alone = registry.alone(&shared, || self.serve_notices());
         if shared.pending.load(Ordering::SeqCst) & KICKED != 0 {
             // Who kicked may have seen this processor stand still, and count on it.
-            return Ok(());
+            return Err(Stop::Alone);
         }
         self.alone = true;
         let outcome = execute(self);

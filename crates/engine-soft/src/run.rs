@@ -62,12 +62,14 @@ impl Cpu {
         self.deadline = deadline;
         self.link_from = std::ptr::null_mut();
         loop {
+            // In this order: a change that is over has posted its notices.
+            let code_is_changing = self.registry.is_code_changing();
             let pending = self.shared.pending.load(Ordering::SeqCst);
             if pending & STAND_STILL != 0 {
                 self.shared.stand_still();
                 continue;
             }
-            if self.registry.is_code_changing() {
+            if code_is_changing {
                 std::thread::yield_now();
                 if pending & NOTICES == 0 {
                     continue;
@@ -76,6 +78,10 @@ impl Cpu {
             if pending & NOTICES != 0 {
                 self.link_from = std::ptr::null_mut();
                 self.serve_notices();
+                if code_is_changing {
+                    // Of two changes one may not have posted yet.
+                    continue;
+                }
             }
             if pending & KICKED != 0 && self.shared.take_kick() {
                 return between(ExitReason::Kicked);
@@ -130,7 +136,8 @@ impl Cpu {
                     let instruction_length = self.next_rip.wrapping_sub(self.rip) as u8;
                     return Exit { reason: self.noted_exit(noted), instruction_length, delivering: None };
                 }
-                Err(Stop::Alone) => unreachable!("it was"),
+                // A kick goes first.
+                Err(Stop::Alone) => {}
             }
         }
     }
@@ -205,7 +212,7 @@ impl Cpu {
     }
 
     /// Executes one instruction with all that surrounds it: see [`crate::system`].
-    fn step(&mut self) -> Result<(), Stop> {
+    pub(crate) fn step(&mut self) -> Result<(), Stop> {
         let before = self.rflags();
         if !self.has_completed() {
             system::before_step(self).map_err(Stop::Exception)?;

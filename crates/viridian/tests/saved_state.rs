@@ -183,20 +183,20 @@ fn signals_leave_nothing_unfinished() {
     };
     let start = |shell: &str| {
         let mut command = Command::new("sh");
-        command.args(["-c", &format!("{shell}; exec \"$@\""), "sh", env!("CARGO_BIN_EXE_viridian")]);
+        command.args(["-c", &format!("{shell} \"$@\""), "sh", env!("CARGO_BIN_EXE_viridian")]);
         command.args(["saved-state", "memory", "--threads", "1", "--output"]).arg(&out).arg(&file);
         let child = command.stderr(Stdio::null()).spawn().unwrap();
         wait_for("unfinished file", &mut || unfinished() == 1);
         child
     };
     for signal in [Signal::HUP, Signal::INT, Signal::QUIT, Signal::TERM, Signal::USR1] {
-        let mut child = start("ulimit -c 0");
+        let mut child = start("ulimit -c 0; exec env --default-signal");
         kill_process(Pid::from_child(&child), signal).unwrap();
         assert_eq!(child.wait().unwrap().signal(), Some(signal.as_raw()));
         assert_eq!(unfinished(), 0, "{signal:?}");
     }
     // As nohup starts it.
-    let mut child = start("trap '' HUP");
+    let mut child = start("trap '' HUP; exec");
     kill_process(Pid::from_child(&child), Signal::HUP).unwrap();
     thread::sleep(Duration::from_millis(100));
     assert!(child.try_wait().unwrap().is_none(), "ignored signals stay ignored");

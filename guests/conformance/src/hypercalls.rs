@@ -2,9 +2,10 @@
 //! The hypercall interface (TLFS 3).
 
 use crate::lab::{Guest, read_faults, write_faults};
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use support::hyperv::hypercall;
-use support::{check, skip, trap};
+use support::page::Page;
+use support::{check, cpu, processors, skip, trap};
 use tlfs::HvStatus;
 use tlfs::hypercall::{CallCode, InputValue, ResultValue};
 use tlfs::msr;
@@ -20,6 +21,7 @@ pub(crate) fn check(guest: &Guest) {
     );
     control();
     parameters(guest);
+    concurrently(guest);
     page(guest);
 }
 
@@ -55,6 +57,71 @@ fn control() {
         "B03.049",
         done == ResultValue::of(HvStatus::SUCCESS),
         "a simple call completes no reps: {done:?}"
+    );
+}
+
+static OUTPUT: Page = Page::new();
+static SCRIBBLING: AtomicBool = AtomicBool::new(false);
+static SCRIBBLES: AtomicU64 = AtomicU64::new(0);
+
+/// Writes to the parameters of calls, as fast as it can.
+fn scribble() {
+    let mut value = 0x9E37_79B9_7F4A_7C15_u64;
+    while SCRIBBLING.load(Ordering::Acquire) {
+        for offset in (0..64).step_by(8) {
+            // Now and then what is right: another VP's index, a register's name, a mask.
+            let word = if value >> 61 == 0 { value & 3 } else { value };
+            hypercall::input().write(offset, word);
+            OUTPUT.write(offset, word);
+            value = value.wrapping_mul(0x5851_F42D_4C95_7F2D).wrapping_add(1);
+        }
+        SCRIBBLES.fetch_add(1, Ordering::Release);
+    }
+}
+
+/// Calls whose parameters another processor changes meanwhile.
+fn concurrently(guest: &Guest) {
+    const FEWEST: u32 = 3000;
+    const MOST: u32 = 5_000_000;
+    const SCRIBBLES_AT_LEAST: u64 = 300;
+    const REPS: u16 = 5;
+    if guest.processors == 1 {
+        return skip!("B03.017", "one processor only");
+    }
+    let (input, output) = (hypercall::input().address(), OUTPUT.address());
+    SCRIBBLING.store(true, Ordering::Release);
+    processors::give(1, scribble);
+    let (mut sound, mut calls) = (true, 0);
+    let scribbles = || SCRIBBLES.load(Ordering::Acquire);
+    // The other processor may take a while to begin.
+    while calls < FEWEST || (scribbles() < SCRIBBLES_AT_LEAST && calls < MOST) {
+        let code = [
+            CallCode::FLUSH_VIRTUAL_ADDRESS_LIST,
+            CallCode::GET_VP_REGISTERS,
+            CallCode::FLUSH_VIRTUAL_ADDRESS_SPACE,
+        ][calls as usize % 3];
+        let reps = if code == CallCode::FLUSH_VIRTUAL_ADDRESS_SPACE { 0 } else { REPS };
+        let control = InputValue::new().with_call_code(code).with_rep_count(reps);
+        sound &= hypercall::call(control, input, output).reps_complete() <= reps;
+        calls += 1;
+    }
+    SCRIBBLING.store(false, Ordering::Release);
+    while !processors::is_idle(1) {
+        cpu::pause();
+    }
+    // What came to nobody but this guest leaves the next call as it should be.
+    let flush = InputValue::new().with_call_code(CallCode::FLUSH_VIRTUAL_ADDRESS_SPACE);
+    for (offset, word) in [(0, 0_u64), (8, 0b11), (16, 0)] {
+        hypercall::input().write(offset, word);
+    }
+    let after = hypercall::call(flush, input, 0);
+    let allowed = guest.interface.recommendations.use_hypercall_for_remote_flush_and_local_flush_entire();
+    check!(
+        "B03.017",
+        sound
+            && scribbles() >= SCRIBBLES_AT_LEAST
+            && (!allowed || after == ResultValue::of(HvStatus::SUCCESS)),
+        "{calls} calls while another processor writes to their parameters, and then one that is left alone: {after:?}"
     );
 }
 

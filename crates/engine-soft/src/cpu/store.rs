@@ -12,7 +12,8 @@ use crate::shared::Notice;
 impl Cpu {
     /// Whether others want something of this processor, or code is being changed.
     pub(crate) fn has_news(&self) -> bool {
-        self.shared.pending.load(Ordering::Relaxed) != 0 || self.registry.is_code_changing()
+        // In this order: a change that is over has posted its notices.
+        self.registry.is_code_changing() || self.shared.pending.load(Ordering::Relaxed) != 0
     }
 
     /// Stores `size` bytes at `offset` of a watched page.

@@ -222,21 +222,22 @@ fn a_serialising_instruction_ends_the_chain_for_news_alone() {
     assert!(!ends(&|_| {}), "that are over");
 }
 
-/// Who waits to be alone stands still for others meanwhile; a kick that came then is told before the access is made.
+/// Who waits to be alone stands still for others meanwhile; a kick that came then is told before the access is made, as if the instruction had not been begun.
 #[test]
 fn a_kick_goes_before_an_access_alone() {
-    let (mut cpu, shared, _registry) = cpu(&Machine::new());
-    let mut made = 0;
-    for kicked in [false, true] {
-        if kicked {
-            shared.kick();
-        }
-        let outcome = cpu.execute_alone(|_| {
-            made += 1;
-            Ok(())
-        });
-        assert_eq!((outcome, made), (Ok(()), 1));
-    }
+    const EDGE: u64 = 0x40_1000;
+    let machine = Machine::new();
+    machine.load(|a| a.lock().inc(dword_ptr(EDGE - 2)).unwrap());
+    let (mut cpu, shared, _registry) = cpu(&machine);
+    cpu.rip = CODE;
+    cpu.grant(1000);
+    cpu.events.interrupt_shadow = true;
+    shared.kick();
+    assert_eq!(cpu.step(), Err(Stop::Alone));
+    assert_eq!((cpu.rip, cpu.events.interrupt_shadow, machine.read(EDGE - 2)), (CODE, true, 0));
+    assert!(shared.take_kick());
+    assert_eq!(cpu.step(), Ok(()));
+    assert_eq!((cpu.events.interrupt_shadow, machine.read(EDGE - 2)), (false, 1));
 }
 
 /// Who has read the new bytes as data, and serialised, does not execute the old ones: nobody has told it anything.

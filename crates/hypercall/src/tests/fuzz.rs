@@ -4,7 +4,7 @@
 use crate::fuzz::parse;
 use proptest::prelude::*;
 
-/// B03.016, B03.017, B03.059 as far as one caller goes: whatever it passes, the rules of the fuzz target hold.
+/// B03.016, B03.059 as far as one caller goes: whatever it passes, the rules of the fuzz target hold.
 #[test]
 fn corpus() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fuzz/corpus/hypercall");

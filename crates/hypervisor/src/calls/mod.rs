@@ -107,7 +107,6 @@ impl Vp {
                     // Interrupts come before a call goes on.
                     self.look_again();
                     self.engine.resume(Resume::Retry);
-                    self.open_bus = open_bus;
                     ResultValue::of(HvStatus::SUCCESS)
                 }
                 Outcome::Wait(Condition::Answer(request)) if request.vp == self.index => {

@@ -100,7 +100,7 @@ fn u64_at(message: &InterceptMessage, offset: usize) -> u64 {
     u64::from_le_bytes(message.payload()[offset..offset + 8].try_into().unwrap())
 }
 
-/// B06.005: which accesses each kind of intercept comes with, and which parameters it has.
+/// TLFS 6.1.1: which accesses each kind of intercept comes with, and which parameters it has.
 #[test]
 fn installation_is_checked() {
     let child = Child::new();

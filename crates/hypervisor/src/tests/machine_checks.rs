@@ -122,7 +122,12 @@ fn who_is_not_ready_shuts_down() {
     control.cr4 &= !0x40;
     lab.vps[0].registers().set_control(control);
     assert_eq!(inject(&lab, VALID | 1), HvStatus::SUCCESS);
+    // Whatever else could be delivered.
+    lab.set_interrupts(0, true);
+    assert!(lab.partition.deliver(fixed(0x40, 0)));
+    lab.partition.pulse_nmi();
     assert_eq!(lab.vps[0].run(None), VpExit::TripleFault);
+    assert_eq!(lab.engine.take_deeds(0), []);
 
     let mut lab = Lab::new(1);
     assert_eq!(inject(&lab, VALID | 1), HvStatus::SUCCESS);

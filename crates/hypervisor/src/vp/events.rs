@@ -198,7 +198,8 @@ impl Vp {
                     self.engine.inject(Event::MACHINE_CHECK);
                     delivered = Delivered::MachineCheck;
                 } else {
-                    delivered = Delivered::Shutdown;
+                    // Nothing is delivered any more.
+                    return Decision { limits, delivered: Delivered::Shutdown, expirations, sleep: false };
                 }
             } else {
                 // Until then what is under way is over; there is no window of its own for this.

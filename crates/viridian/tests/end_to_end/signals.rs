@@ -13,6 +13,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use crate::guest::Guest;
+use crate::viridian::command_heeding_signals;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -30,10 +31,9 @@ impl Place {
         self.0.path().join(name)
     }
 
-    /// The guest's run, in this folder, with no signal ignored, whatever whoever runs the tests has ignored.
+    /// The guest's run, in this folder.
     fn run(&self, options: &[&str]) -> Command {
-        let mut command = Command::new("env");
-        command.arg("--default-signal").arg(env!("CARGO_BIN_EXE_viridian"));
+        let mut command = command_heeding_signals();
         command.args(["run", "--multiboot", "guest"]).args(options).current_dir(self.0.path());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command

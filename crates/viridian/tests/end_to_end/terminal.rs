@@ -12,7 +12,7 @@ use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{LocalModes, Termios, tcgetattr};
 
 use crate::guest::Guest;
-use crate::viridian::{command, file_with, wait_for_status};
+use crate::viridian::{command_heeding_signals, file_with, wait_for_status};
 
 /// A terminal: our end, as a terminal emulator has it, and the end that programs have.
 pub(crate) struct Terminal {
@@ -78,8 +78,7 @@ fn run_on_terminal(image: &[u8], act: impl FnOnce(&Terminal, &Child)) -> Option<
     let mut terminal = Terminal::new();
     let before = terminal.settings();
     assert!(before.local_modes.contains(LocalModes::ICANON | LocalModes::ECHO | LocalModes::ISIG));
-    let mut child =
-        terminal.start(&mut command(&["run".as_ref(), "--multiboot".as_ref(), file.path().as_os_str()]));
+    let mut child = terminal.start(command_heeding_signals().args(["run", "--multiboot"]).arg(file.path()));
     terminal.wait_for("ready");
     let raw = terminal.settings();
     assert!(!raw.local_modes.intersects(LocalModes::ICANON | LocalModes::ECHO | LocalModes::ISIG));

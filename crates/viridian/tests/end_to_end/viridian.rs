@@ -99,6 +99,13 @@ fn gather(mut stream: impl Read + Send + 'static) -> JoinHandle<String> {
     })
 }
 
+/// The command with no signal ignored, whatever whoever runs the tests has ignored (a shell ignores SIGINT for what it runs in the background).
+pub(crate) fn command_heeding_signals() -> Command {
+    let mut command = Command::new("env");
+    command.arg("--default-signal").arg(env!("CARGO_BIN_EXE_viridian"));
+    command
+}
+
 /// A file for a test, removed with the value.
 pub(crate) fn file_with(bytes: &[u8]) -> tempfile::NamedTempFile {
     let mut file = tempfile::NamedTempFile::new().expect("a temporary file");
