@@ -6,8 +6,8 @@ use std::fmt::Write;
 use hypervisor::{Bit, Enlightenment, Enlightenments, Offer, parents_calls, register_refusal, served_calls};
 use tlfs::Field;
 use tlfs::cpuid::{self, OutputRegister, RegisterInfo};
-use tlfs::hypercall::{CALLS, CallClass, CallCode, CallInfo, Caller, LayoutBasis};
-use tlfs::msr::{MSRS, MsrInfo, NESTED_BASE};
+use tlfs::hypercall::{CALLS, CallClass, CallCode, CallInfo, LayoutBasis};
+use tlfs::msr::{self, MSRS, MsrInfo, NESTED_BASE};
 use tlfs::register::REGISTERS;
 
 /// A row: what it is called, by number and by name, and why it is not served, if it is not.
@@ -52,11 +52,27 @@ pub(crate) fn call_refusal(call: &CallInfo) -> Option<&'static str> {
     if call.code == CallCode::EXT_MEMORY_HEAT_HINT {
         return Some("the host takes no hints about memory: pages stay as they are");
     }
-    Some(match (call.class, call.layout, call.caller) {
-        (CallClass::Unpublished, ..) | (_, LayoutBasis::Unknown, _) => "its layout is not public",
-        (CallClass::CodePage, ..) => "virtual trust levels are not served yet",
-        (_, _, Caller::Root | Caller::Parent | Caller::ParentOrRoot) => "root partitions are not served yet",
-        _ => "not served yet",
+    if call.class == CallClass::Unpublished || call.layout == LayoutBasis::Unknown {
+        return Some("its layout is not public");
+    }
+    Some(match call.code {
+        CallCode::MODIFY_VTL_PROTECTION_MASK
+        | CallCode::ENABLE_PARTITION_VTL
+        | CallCode::DISABLE_PARTITION_VTL
+        | CallCode::ENABLE_VP_VTL
+        | CallCode::DISABLE_VP_VTL
+        | CallCode::VTL_CALL
+        | CallCode::VTL_RETURN
+        | CallCode::CHECK_SPARSE_GPA_PAGE_VTL_ACCESS => "virtual trust levels are not served yet",
+        CallCode::INSTALL_INTERCEPT => {
+            "a parent's or a higher trust level's: the host program has it as a method, trust levels are not served yet"
+        }
+        CallCode::NOTIFY_RING_EMPTY => "the layout of the rings that it is about is not public",
+        CallCode::FLUSH_GUEST_PHYSICAL_ADDRESS_SPACE | CallCode::FLUSH_GUEST_PHYSICAL_ADDRESS_LIST => {
+            "nested virtualization is not served yet"
+        }
+        // What is left is for who has partitions of its own.
+        _ => "root partitions are not served yet",
     })
 }
 
@@ -76,8 +92,18 @@ pub(crate) fn msr_refusal(offer: &Offer, msr: &MsrInfo) -> Option<&'static str> 
     }
     Some(match (msr.number, msr.privilege, msr.feature) {
         (NESTED_BASE.., ..) => "nested root partitions are not served yet",
+        (msr::SIRBP, ..) => "the layout of the rings that it is about is not public",
+        (msr::STATS_PARTITION_RETAIL_PAGE | msr::STATS_VP_RETAIL_PAGE, ..) => {
+            "the layout of the page is not public"
+        }
+        (msr::REENLIGHTENMENT_CONTROL | msr::TSC_EMULATION_CONTROL | msr::TSC_EMULATION_STATUS, ..) => {
+            "partitions do not migrate yet"
+        }
+        (msr::TSC_INVARIANT_CONTROL, ..) => {
+            "the TSC is invariant without it, since partitions do not migrate yet"
+        }
         (_, None, None) => "its behaviour is not public",
-        _ => "not served yet",
+        _ => "its privilege is not offered",
     })
 }
 

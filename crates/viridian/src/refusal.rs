@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use hypervisor::CreateError;
 use loader::debian::FetchError;
@@ -78,6 +79,13 @@ pub(crate) enum Refusal {
     LongStandardInput(u64),
     #[error("the trace in {} ends before the run, after a whole line: {source}", harmless_path(path))]
     Trace { path: PathBuf, source: std::io::Error },
+    #[error(
+        "the trace in {} ends before the run: who reads it did not take the rest in {patience:?}",
+        harmless_path(path)
+    )]
+    TraceUnread { path: PathBuf, patience: Duration },
+    #[error("what was to be told at the end could not all be written to standard error: {0}")]
+    StandardError(std::io::Error),
     #[error("what the guest's console printed could not all be written to standard output: {0}")]
     StandardOutput(std::io::Error),
     #[error("the host gives no thread for a virtual processor: {0}")]
@@ -101,6 +109,11 @@ pub(crate) enum Refusal {
         harmless_path(path)
     )]
     SameFile { option: &'static str, other: &'static str, path: PathBuf },
+    #[error(
+        "{option} would write to {}, which is in the folder that --root names; give it a place of its own",
+        harmless_path(path)
+    )]
+    InRoot { option: &'static str, path: PathBuf },
 }
 
 /// What is wrong with a file, and which file it is, said once.

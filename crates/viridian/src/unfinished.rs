@@ -3,11 +3,11 @@
 
 use std::fs::{self, File, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use rustix::fs::{Access, Gid, Uid, access, fchown};
+use rustix::fs::{Access, Gid, OFlags, Uid, access, fchown, fcntl_getfl, fcntl_setfl};
 use rustix::io::Errno;
 use tempfile::NamedTempFile;
 
@@ -33,27 +33,50 @@ pub(crate) fn remove() -> impl Sized {
 
 /// Finds out whether the file could be begun, long before it is.
 pub(crate) fn check(path: &Path) -> io::Result<()> {
+    check_in_place(path)?;
+    match fs::metadata(path) {
+        Ok(found) if !found.is_file() => Ok(()),
+        _ => Ok(access(folder(&follow(path)?), Access::WRITE_OK)?),
+    }
+}
+
+/// Finds out whether [`open`] could open what the path names, long before it does. Whether somebody reads a pipe shows only then.
+pub(crate) fn check_in_place(path: &Path) -> io::Result<()> {
+    if let Ok(found) = fs::metadata(path) {
+        let refusal = found.is_dir().then_some(Errno::ISDIR);
+        return Ok(refusal.map_or_else(|| access(path, Access::WRITE_OK), Err)?);
+    }
     let path = follow(path)?;
-    if path.file_name().is_none() || path.is_dir() {
+    if path.file_name().is_none() {
         return Err(Errno::ISDIR.into());
     }
     let folder = folder(&path);
     if !fs::metadata(folder)?.is_dir() {
         return Err(Errno::NOTDIR.into());
     }
-    if path.exists() {
-        access(&path, Access::WRITE_OK)?;
-        if !path.is_file() {
-            return Ok(());
-        }
-    }
     Ok(access(folder, Access::WRITE_OK)?)
+}
+
+/// Opens, or makes, what is written as it is, from its beginning. A pipe that nobody reads is refused: its reader might never come.
+pub(crate) fn open(path: &Path) -> io::Result<File> {
+    let mut how = File::options();
+    how.write(true).create(true).truncate(true).custom_flags(OFlags::NONBLOCK.bits() as i32);
+    let file = how.open(path).map_err(|error| {
+        let is_pipe = || fs::metadata(path).is_ok_and(|found| found.file_type().is_fifo());
+        if error.raw_os_error() == Some(Errno::NXIO.raw_os_error()) && is_pipe() {
+            return io::Error::other("nobody reads this pipe");
+        }
+        error
+    })?;
+    // Writing may wait.
+    fcntl_setfl(&file, fcntl_getfl(&file)? - OFlags::NONBLOCK)?;
+    Ok(file)
 }
 
 /// Writes a file that is whole or not there; what is there and no file, such as a device, is written to as it is.
 pub(crate) fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     if fs::metadata(path).is_ok_and(|found| !found.is_file()) {
-        return fs::write(path, bytes);
+        return open(path)?.write_all(bytes);
     }
     let unfinished = Unfinished::begin(path)?;
     unfinished.file()?.write_all(bytes)?;
@@ -61,7 +84,7 @@ pub(crate) fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
 }
 
 /// Where a file lies.
-fn folder(path: &Path) -> &Path {
+pub(crate) fn folder(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
@@ -123,7 +146,7 @@ impl Unfinished {
 }
 
 /// What a path names in the end, be it there or not.
-fn follow(path: &Path) -> io::Result<PathBuf> {
+pub(crate) fn follow(path: &Path) -> io::Result<PathBuf> {
     let mut path = path.to_owned();
     for _ in 0..MOST_LINKS {
         let Ok(target) = fs::read_link(&path) else { return Ok(path) };

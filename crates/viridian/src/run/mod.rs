@@ -60,6 +60,9 @@ const VIEW: ViewId = ViewId(0);
 /// What the real-time clock shows at the start under virtual time: the first of January 2026, UTC.
 const VIRTUAL_START: Duration = Duration::from_secs(1_767_225_600);
 
+/// How long who ends the run from outside waits for a trace to be written.
+const TRACE_PATIENCE: Duration = Duration::from_secs(2);
+
 /// Runs a guest to its end.
 pub(crate) fn run(options: RunOptions) -> Result<Status, Refusal> {
     let options = Arc::new(options);
@@ -89,7 +92,7 @@ pub(crate) fn run(options: RunOptions) -> Result<Status, Refusal> {
         None => console.output(),
     };
     let trace =
-        options.profile.trace.as_deref().map(|path| TraceFile::create(path, options.cpus)).transpose()?;
+        options.profile.trace.as_deref().map(|path| TraceFile::new(path, options.cpus)).transpose()?;
     let (enlightenments, debug_link) = debugging(&options)?;
     let plan = Arc::new(Plan {
         options: Arc::clone(&options),
@@ -108,6 +111,10 @@ pub(crate) fn run(options: RunOptions) -> Result<Status, Refusal> {
         plan.output.change(|output| profile.watch(&options.profile, output));
     }
     computer.boot(&guest)?;
+    if let Some(trace) = &trace {
+        // Last of all, so that what is refused leaves an older trace as it was.
+        trace.begin()?;
+    }
     // Its files are not needed again, unless it boots again.
     let guest = verdict.reboot.then_some(guest);
     let mail: Arc<Mail> = Arc::default();
@@ -142,17 +149,18 @@ pub(crate) fn run(options: RunOptions) -> Result<Status, Refusal> {
     if options.time.state_hash.is_some() {
         report::state_hash(&computer, computer.instructions());
     }
-    if options.profile.stats {
-        let clock = computer.around.partition.clock();
-        report::statistics(&computer.vps, clock.now(), clock.frequency());
-    }
     // What cannot be kept is no reason to lose the rest.
     let mut failures = Vec::new();
+    if options.profile.stats {
+        let clock = computer.around.partition.clock();
+        failures.extend(report::statistics(&computer.vps, clock.now(), clock.frequency()).err());
+    }
     if let Some(profile) = &profile {
         failures.extend(profile.tell_at_end(&computer.vps).err());
     }
     if let Some(trace) = &trace {
-        failures.extend(trace.finish().map(report::lost_events).err());
+        let patience = end.is_from_outside().then_some(TRACE_PATIENCE);
+        failures.extend(trace.finish(patience).map(report::lost_events).err());
     }
     let mut status = report::end(&end, verdict.expect.as_deref());
     if let Some(core) = core.filter(|_| end.leaves_core(verdict.expect.is_some())) {

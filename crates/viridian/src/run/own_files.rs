@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What a run writes goes to files of their own: none that it reads, none twice, and none that standard output or standard error lead to.
+//! What a run writes goes to files of their own: none that it reads, none twice, and none that a standard stream leads to.
 
 use std::fs::{self, File};
 use std::os::fd::AsFd;
@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use crate::options::RunOptions;
 use crate::refusal::Refusal;
+use crate::unfinished::{folder, follow};
 
 /// Which file a path names.
 #[derive(PartialEq, Eq)]
@@ -23,12 +24,16 @@ fn identity(path: &Path) -> Option<Identity> {
     if let Ok(found) = fs::metadata(path) {
         return found.is_file().then(|| Identity::There(found.dev(), found.ino()));
     }
-    let folder = match path.parent() {
-        Some(folder) if folder != Path::new("") => folder,
-        _ => Path::new("."),
-    };
-    let known = path.file_name().and_then(|name| Some(fs::canonicalize(folder).ok()?.join(name)));
-    Some(Identity::New(known.unwrap_or_else(|| path.to_owned())))
+    Some(Identity::New(place(path).unwrap_or_else(|| path.to_owned())))
+}
+
+/// Where a file lies, or would lie, without links on the way.
+fn place(path: &Path) -> Option<PathBuf> {
+    if let Ok(found) = fs::canonicalize(path) {
+        return Some(found);
+    }
+    let path = follow(path).ok()?;
+    Some(fs::canonicalize(folder(&path)).ok()?.join(path.file_name()?))
 }
 
 /// Which file a standard stream leads to, if it is one.
@@ -53,9 +58,16 @@ pub(crate) fn check(options: &RunOptions) -> Result<(), Refusal> {
     ];
     let mut others: Vec<_> =
         read.into_iter().flatten().map(|(other, path)| (other, identity(&path))).collect();
+    others.push(("standard input", stream(std::io::stdin())));
     others.push(("standard output", stream(std::io::stdout())));
     others.push(("standard error", stream(std::io::stderr())));
+    let root = options.root.as_deref().and_then(place);
     for (option, path) in written.into_iter().flatten() {
+        if let Some(root) = &root
+            && place(&path).is_some_and(|place| place.starts_with(root))
+        {
+            return Err(Refusal::InRoot { option, path });
+        }
         let Some(identity) = identity(&path) else { continue };
         if let Some(&(other, _)) = others.iter().find(|(_, taken)| taken.as_ref() == Some(&identity)) {
             return Err(Refusal::SameFile { option, other, path });

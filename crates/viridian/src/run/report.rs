@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What is said at the end of a run, on standard error: standard output is the guest's.
 
+use std::io::{self, Write};
 use std::path::Path;
 
 use hypervisor::{CrashReport, Statistics, Vp};
@@ -8,6 +9,7 @@ use hypervisor::{CrashReport, Statistics, Vp};
 use super::computer::Computer;
 use super::ending::End;
 use crate::harmless::harmless;
+use crate::refusal::Refusal;
 use crate::signals;
 use crate::status::Status;
 
@@ -102,13 +104,31 @@ fn crash(report: &CrashReport) {
 }
 
 /// Prints what the guest did, over all VPs.
-pub(crate) fn statistics(vps: &[Vp], ticks: u64, frequency: u64) {
+///
+/// # Errors
+/// If standard error does not take it.
+pub(crate) fn statistics(vps: &[Vp], ticks: u64, frequency: u64) -> Result<(), Refusal> {
     let mut sum = Statistics::default();
     for statistics in vps.iter().filter_map(Vp::statistics) {
         sum.add(&statistics);
     }
-    tell!("-- {} virtual processors, {:.3} s of guest time", vps.len(), ticks as f64 / frequency as f64);
-    tell!("{}", sum.to_string().trim_end());
+    let seconds = ticks as f64 / frequency as f64;
+    page(&format!(
+        "-- {} virtual processors, {seconds:.3} s of guest time\n{}",
+        vps.len(),
+        sum.to_string().trim_end()
+    ))
+}
+
+/// Prints what somebody asked for.
+///
+/// # Errors
+/// If standard error does not take it, unless that is because its reader has left, who wants no more.
+pub(crate) fn page(text: &str) -> Result<(), Refusal> {
+    match io::stderr().write_all(format!("{text}\n").as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Refusal::StandardError(error)),
+        _ => Ok(()),
+    }
 }
 
 /// Says that a trace has holes.

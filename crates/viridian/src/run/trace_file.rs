@@ -6,15 +6,16 @@ use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
+use std::time::Duration;
 
 use hypervisor::{TraceEvent, TraceSink};
 use tlfs::vsm::Vtl;
 
 use crate::refusal::Refusal;
+use crate::unfinished;
 
 /// A VP hands its buffer over when it has this many bytes.
 const BUFFER: usize = 64 << 10;
@@ -27,60 +28,105 @@ const WAITING: usize = 64;
 pub(crate) struct TraceFile {
     path: PathBuf,
     buffers: Box<[Mutex<String>]>,
-    sender: Mutex<Option<SyncSender<String>>>,
-    writer: Mutex<Option<JoinHandle<io::Result<()>>>>,
+    /// How many buffers wait for the file.
+    waiting: Arc<AtomicUsize>,
+    sender: Mutex<Option<Sender<String>>>,
+    /// What the thread is to write, until there is a thread.
+    receiver: Mutex<Option<Receiver<String>>>,
+    /// How writing ended, from the thread, if there is one.
+    written: Mutex<Option<Receiver<io::Result<()>>>>,
     lost: AtomicU64,
 }
 
 impl TraceFile {
-    /// Creates the file and starts the thread that writes it.
-    pub(crate) fn create(path: &Path, vps: u32) -> Result<Arc<Self>, Refusal> {
-        let refused = |source| Refusal::Write { path: path.to_owned(), source };
-        let file = File::create(path).map_err(refused)?;
-        let (sender, receiver) = sync_channel(WAITING);
-        let writer = std::thread::Builder::new().name("trace".to_owned());
-        let writer = writer.spawn(move || write(file, &receiver)).map_err(refused)?;
+    /// A trace that is to go to this file, which stays what it is until [`begin`](Self::begin).
+    ///
+    /// # Errors
+    /// If the file could not be written.
+    pub(crate) fn new(path: &Path, vps: u32) -> Result<Arc<Self>, Refusal> {
+        unfinished::check_in_place(path)
+            .map_err(|source| Refusal::Write { path: path.to_owned(), source })?;
+        let (sender, receiver) = channel();
         Ok(Arc::new(Self {
             path: path.to_owned(),
             buffers: (0..vps).map(|_| Mutex::default()).collect(),
+            waiting: Arc::default(),
             sender: Mutex::new(Some(sender)),
-            writer: Mutex::new(Some(writer)),
+            receiver: Mutex::new(Some(receiver)),
+            written: Mutex::default(),
             lost: AtomicU64::new(0),
         }))
     }
 
-    /// Hands a buffer over. Without room it is dropped, unless `wait` says to wait for room.
-    fn pass(&self, buffer: String, wait: bool) {
+    /// Begins the file anew, and starts the thread that writes it.
+    ///
+    /// # Errors
+    /// If the file, or a thread, is not to be had.
+    pub(crate) fn begin(&self) -> Result<(), Refusal> {
+        let refused = |source| Refusal::Write { path: self.path.clone(), source };
+        let Some(receiver) = self.receiver.lock().unwrap_or_else(PoisonError::into_inner).take() else {
+            return Ok(());
+        };
+        let file = unfinished::open(&self.path).map_err(refused)?;
+        let (done, written) = channel();
+        let waiting = Arc::clone(&self.waiting);
+        let writer = std::thread::Builder::new().name("trace".to_owned());
+        // If nobody waits for the end any more, nobody is told.
+        let work = move || drop(done.send(write(file, &receiver, &waiting)));
+        writer.spawn(work).map_err(refused)?;
+        *self.written.lock().unwrap_or_else(PoisonError::into_inner) = Some(written);
+        Ok(())
+    }
+
+    /// Hands a buffer over. Without room it is dropped, unless it is one of the `last`, which nobody has to wait for.
+    fn pass(&self, buffer: String, last: bool) {
         let sender = self.sender.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(sender) = sender.as_ref() else { return };
         let lines = buffer.lines().count() as u64;
-        let passed = if wait { sender.send(buffer).is_ok() } else { sender.try_send(buffer).is_ok() };
-        if !passed {
+        let has_room = self.waiting.fetch_add(1, Ordering::Relaxed) < WAITING;
+        if !(has_room || last) || sender.send(buffer).is_err() {
+            self.waiting.fetch_sub(1, Ordering::Relaxed);
             self.lost.fetch_add(lines, Ordering::Relaxed);
         }
     }
 
-    /// Writes what is left. No VP may be running. Gives the number of events that were lost.
+    /// Writes what is left. No VP may be running. If there is a `patience`, nothing waits longer for who reads a pipe. Gives the number of events
+    /// that were lost.
     ///
     /// # Errors
     /// If the file could not be written.
-    pub(crate) fn finish(&self) -> Result<u64, Refusal> {
+    pub(crate) fn finish(&self, patience: Option<Duration>) -> Result<u64, Refusal> {
         for buffer in &self.buffers {
             let buffer = std::mem::take(&mut *buffer.lock().unwrap_or_else(PoisonError::into_inner));
             self.pass(buffer, true);
         }
         drop(self.sender.lock().unwrap_or_else(PoisonError::into_inner).take());
-        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let written = writer.map_or(Ok(Ok(())), JoinHandle::join).unwrap_or(Ok(()));
-        written.map_err(|source| Refusal::Trace { path: self.path.clone(), source })?;
+        let written = self.written.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let path = || self.path.clone();
+        let written = match (written, patience) {
+            (None, _) => Ok(()),
+            // A thread that panicked has said so.
+            (Some(written), None) => written.recv().unwrap_or(Ok(())),
+            (Some(written), Some(patience)) => match written.recv_timeout(patience) {
+                Ok(written) => written,
+                Err(RecvTimeoutError::Disconnected) => Ok(()),
+                Err(RecvTimeoutError::Timeout) => {
+                    return Err(Refusal::TraceUnread { path: path(), patience });
+                }
+            },
+        };
+        written.map_err(|source| Refusal::Trace { path: path(), source })?;
         Ok(self.lost.load(Ordering::Relaxed))
     }
 }
 
-/// Writes what comes. A file that takes no more has whole lines.
-fn write(mut file: File, receiver: &Receiver<String>) -> io::Result<()> {
+/// Writes what comes, and counts what waits. A file that takes no more has whole lines.
+fn write(mut file: File, receiver: &Receiver<String>, waiting: &AtomicUsize) -> io::Result<()> {
     let mut whole = 0;
-    for buffer in std::iter::once(HEADING.to_owned()).chain(receiver) {
+    let coming = receiver.iter().inspect(|_| {
+        waiting.fetch_sub(1, Ordering::Relaxed);
+    });
+    for buffer in std::iter::once(HEADING.to_owned()).chain(coming) {
         let mut written = 0;
         while written < buffer.len() {
             match file.write(&buffer.as_bytes()[written..]) {
@@ -142,18 +188,25 @@ mod tests {
 
     use super::*;
 
+    /// A trace that goes to this file from now on.
+    fn begun(path: &Path, vps: u32) -> Arc<TraceFile> {
+        let trace = TraceFile::new(path, vps).expect("a place");
+        trace.begin().expect("a file");
+        trace
+    }
+
     #[test]
     fn every_event_reaches_the_file() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("trace");
-        let trace = TraceFile::create(&path, 2).expect("a file");
+        let trace = begun(&path, 2);
         let call = TraceEvent::Hypercall { code: CallCode(0x5C), status: HvStatus::SUCCESS, cost: 7 };
         for at in 0..10_000 {
             trace.record(at, 1, Vtl::VTL0, call);
         }
         trace.record(3, 0, Vtl::VTL0, TraceEvent::Exit(ExitKind::Window));
         trace.record(4, 0, Vtl::VTL0, TraceEvent::ReadMsr(0x1B, false));
-        assert_eq!(trace.finish().expect("it is written"), 0);
+        assert_eq!(trace.finish(None).expect("it is written"), 0);
         let text = std::fs::read_to_string(&path).expect("the file");
         assert_eq!(text.lines().count(), 10_003);
         for line in [
@@ -168,10 +221,31 @@ mod tests {
     /// A file that takes nothing: the run goes on, and the end says so.
     #[test]
     fn a_full_disk_ends_no_run() {
-        let trace = TraceFile::create(Path::new("/dev/full"), 1).expect("a file");
+        let trace = begun(Path::new("/dev/full"), 1);
         for at in 0..200_000 {
             trace.record(at, 0, Vtl::VTL0, TraceEvent::Nmi);
         }
-        assert!(matches!(trace.finish(), Err(Refusal::Trace { .. })));
+        assert!(matches!(trace.finish(None), Err(Refusal::Trace { .. })));
+    }
+
+    /// Who reads a pipe and stops to read is waited for no longer than is asked for; the events that a pipe has no room for are lost.
+    #[test]
+    fn a_reader_who_stops_is_not_waited_for() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("pipe");
+        let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+        rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, mode, 0).expect("a pipe");
+        let unread = TraceFile::new(&path, 1).expect("a place").begin();
+        assert!(matches!(unread, Err(Refusal::Write { .. })), "nobody reads it");
+        let mut both = File::options();
+        let _reader = both.read(true).write(true).open(&path).expect("a reader");
+        let trace = begun(&path, 1);
+        for at in 0..1_000_000 {
+            trace.record(at, 0, Vtl::VTL0, TraceEvent::Nmi);
+        }
+        let patience = Duration::from_millis(50);
+        assert!(matches!(trace.finish(Some(patience)), Err(Refusal::TraceUnread { .. })));
+        assert_ne!(trace.lost.load(Ordering::Relaxed), 0);
+        assert!(trace.waiting.load(Ordering::Relaxed) <= WAITING + 1);
     }
 }

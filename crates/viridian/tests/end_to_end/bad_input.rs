@@ -108,6 +108,66 @@ fn files_that_are_something_else_already() {
     assert_eq!(ended.status, Some(0), "{ended:?}");
 }
 
+/// Standard input is read, a link may lead to what is not there yet, and a folder that is packed is no place to write to.
+#[test]
+fn files_that_are_something_else_in_a_roundabout_way() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let name = |name: &str| folder.path().join(name).to_str().expect("a plain path").to_owned();
+    let (guest, keys, link, real, root) =
+        (name("guest"), name("keys"), name("link"), name("real"), name("root"));
+    std::fs::write(&guest, Guest::new().exit(0)).expect("room for it");
+    std::fs::write(&keys, "keys").expect("room for it");
+    for option in ["--trace", "--profile", "--core"] {
+        let mut command = command(&["run", "--multiboot", &guest, option, &keys]);
+        let output = command.stdin(std::fs::File::open(&keys).expect("it is there")).output();
+        let output = output.expect("the command runs");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(70), "{said}");
+        assert!(said.contains(option) && said.contains("which standard input names already"), "{said}");
+    }
+    assert_eq!(std::fs::read(&keys).expect("it is there"), b"keys", "it is untouched");
+    std::os::unix::fs::symlink("real", &link).expect("a link");
+    refused(&["run", "--trace", &link, "--profile", &real], &["--profile", "--trace names", &real]);
+    refused(&["run", "--core", &real, "--profile", &link], &["--core", "--profile names", &real]);
+    assert!(!std::path::Path::new(&real).exists(), "nothing was begun");
+    std::fs::create_dir_all(name("root/etc")).expect("a folder");
+    for option in ["--trace", "--profile", "--core"] {
+        for within in ["root", "root/new", "root/etc/new", "root/../root/new"] {
+            refused(
+                &["run", "--kernel", &guest, "--root", &root, option, &name(within)],
+                &[option, "which is in the folder that --root names"],
+            );
+        }
+        let beside = ["run", "--kernel", &guest, "--root", &root, option, &name("rooted")];
+        refused(&beside, &["not a Linux kernel"]);
+    }
+}
+
+/// What is refused leaves an older trace as it was, and a pipe that nobody reads is waited for by nobody.
+#[test]
+fn a_trace_that_is_not_begun() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let name = |name: &str| folder.path().join(name).to_str().expect("a plain path").to_owned();
+    let (guest, old, pipe) = (name("guest"), name("old"), name("pipe"));
+    std::fs::write(&guest, Guest::new().exit(0)).expect("room for it");
+    std::fs::write(&old, "events").expect("room for it");
+    for refusal in [&["--kernel", &guest][..], &["--memory", "2M"]] {
+        let ended = run(&[&["run"], refusal, &["--trace", &old]].concat());
+        assert_eq!(ended.status, Some(70), "{ended:?}");
+        assert_eq!(std::fs::read(&old).expect("it is there"), b"events", "{refusal:?}");
+    }
+    refused(&["run", "--trace", "/nowhere/trace"], &["/nowhere/trace", "No such file"]);
+    refused(&["run", "--trace", folder.path().to_str().expect("a plain path")], &["Is a directory"]);
+    let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+    rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, mode, 0).expect("a pipe");
+    for option in ["--trace", "--profile"] {
+        refused(
+            &["run", "--multiboot", &guest, option, &pipe],
+            &["cannot write", &pipe, "nobody reads this pipe"],
+        );
+    }
+}
+
 /// What the console prints and what is told about the run go to files of their own, too.
 #[test]
 fn files_that_are_standard_output_already() {

@@ -64,6 +64,23 @@ fn a_profile_without_a_file_goes_to_standard_error() {
     assert!(!ended.errors.contains("-- idle"), "nothing started it:\n{}", ended.errors);
 }
 
+/// What was asked for and could not be told is a failure; a reader who has left wants no more.
+#[test]
+fn standard_error_without_room() {
+    for option in ["--profile", "--stats"] {
+        let ended = |errors: std::process::Stdio| {
+            let mut command = command(&["run", option]);
+            command.stdin(std::process::Stdio::null()).stdout(std::process::Stdio::null()).stderr(errors);
+            command.status().expect("the command runs").code()
+        };
+        let full = std::fs::File::options().write(true).open("/dev/full").expect("a device");
+        assert_eq!(ended(full.into()), Some(70), "{option}");
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        assert_eq!(ended(writer.into()), Some(0), "{option}");
+    }
+}
+
 /// VPs answer while they run and while they sleep; the run goes on.
 #[test]
 fn a_key_tells_what_has_happened_so_far() {

@@ -172,6 +172,32 @@ fn a_second_signal_ends_a_run_that_cannot_end_in_order() {
     drop(reader);
 }
 
+/// The time of `--timeout` holds, and one signal is enough, whoever reads the trace.
+#[test]
+fn a_trace_that_is_not_read_delays_the_end_by_seconds() {
+    for by_signal in [false, true] {
+        let place = Place::with(&Guest::new().print("ready").print_for_ever());
+        let fifo = place.path("fifo");
+        rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, Mode::RUSR | Mode::WUSR, 0)
+            .expect("a pipe with a name");
+        let reader =
+            rustix::fs::open(&fifo, OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty()).expect("its end");
+        let timeout = if by_signal { "1000s" } else { "1s" };
+        let mut command = place.run(&["--timeout", timeout, "--trace", "fifo"]);
+        let mut child = start(&mut command);
+        let mut output = child.stdout.take().expect("piped");
+        std::io::copy(&mut output.by_ref().take(20_000), &mut std::io::sink()).expect("the guest prints");
+        if by_signal {
+            send(&child, Signal::TERM);
+        }
+        let (status, said) = end(child);
+        let wanted = if by_signal { (None, Some(Signal::TERM.as_raw())) } else { (Some(70), None) };
+        assert_eq!((status.code(), status.signal()), wanted, "{said}");
+        assert!(said.contains("the trace in fifo ends before the run: who reads it did not take"), "{said}");
+        drop(reader);
+    }
+}
+
 #[test]
 fn a_signal_while_a_core_is_written_leaves_none() {
     let place = Place::with(&Guest::new().print("ready").fill_memory(390 << 20).triple_fault());

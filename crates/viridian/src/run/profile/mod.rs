@@ -124,7 +124,7 @@ impl Profile {
     /// Tells what happened in all.
     ///
     /// # Errors
-    /// If the file cannot be written.
+    /// If the file, or standard error, cannot be written.
     pub(crate) fn tell_at_end(&self, vps: &[Vp]) -> Result<(), Refusal> {
         self.tell(vps.iter().map(|vp| (vp.index(), vp.statistics_by_phase())).collect())
     }
@@ -137,8 +137,7 @@ impl Profile {
         let report =
             Report { names: self.names.clone(), spent, vps, frequency: engine::host_tsc_frequency() };
         let Some(path) = &self.file else {
-            tell!("{}", text::page(&report));
-            return Ok(());
+            return super::report::page(&text::page(&report));
         };
         let is_json = path.extension().is_some_and(|extension| extension == "json");
         let page = if is_json { json::page(&report) } else { text::page(&report) };
