@@ -25,8 +25,12 @@ const TRIED_ALL: [i32; 3] = [0, 2, 3];
 
 /// Tries a room's share of the sample.
 pub(crate) fn check(repository: &Path, room: &str) -> Outcome {
-    let (Ok(all), Ok(of_room)) = (list(repository, &ROOMS), list(repository, &[room])) else {
+    let version = Command::new("cargo").args(["mutants", "--version"]).output();
+    if !version.is_ok_and(|version| version.status.success()) {
         return Outcome::Skipped("no cargo-mutants (cargo install --locked cargo-mutants)".to_owned());
+    }
+    let (Ok(all), Ok(of_room)) = (list(repository, &ROOMS), list(repository, &[room])) else {
+        return Outcome::Failed("cargo-mutants finds no mutants: cargo mutants --list".to_owned());
     };
     let shards = all.div_ceil(SAMPLE).max(1);
     println!("{of_room} mutants of {room}, of which shard 0 of {shards} is tried");

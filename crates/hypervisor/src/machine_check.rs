@@ -160,6 +160,8 @@ impl Partition {
     /// masks, and finds the event in IA32_MCG_STATUS and bank 0. One that is suspended takes it when it goes on. A second event before the guest has read the
     /// first is told there as an overflow.
     ///
+    /// While something else is being delivered, or an instruction is under way, it waits for that; in a handler of NMIs perhaps until IRET.
+    ///
     /// A VP whose CR4.MCE is clear, or whose guest still has IA32_MCG_STATUS.MCIP set, shuts down: [`crate::VpExit::TripleFault`].
     ///
     /// INVALID_VP_INDEX answers a VP that does not exist, FEATURE_UNAVAILABLE a partition that is not offered

@@ -300,6 +300,20 @@ fn registers_hold_what_they_are_set_to() {
     assert_eq!(vp.register(R::INITIAL_APIC_ID), Ok(0u64.into()));
 }
 
+/// What is set by name is in use from then on, for XRSTOR as well: the x87 pointer and MXCSR are of two components (SDM 1 13.4.2).
+#[test]
+fn components_that_are_set_are_in_use() {
+    for (name, components) in [(R::FP_CONTROL_STATUS, 1), (R::XMM_CONTROL_STATUS, 3), (R::FP_MMX0, 1)] {
+        let mut lab = Lab::new(1);
+        let vp = &mut lab.vps[0];
+        let value = vp.register(name).unwrap();
+        let in_use = |vp: &mut crate::Vp| vp.registers().save().xsave.0[512];
+        assert_eq!(in_use(vp), 0, "nothing has been used");
+        vp.set_register(name, value).unwrap();
+        assert_eq!(in_use(vp), components, "{name:?}");
+    }
+}
+
 /// B07.032, B07.033: control and status words of x87 and SSE, and the bits of MXCSR that exist.
 #[test]
 fn floating_point_registers() {
