@@ -28,8 +28,11 @@ impl Default for Options {
     }
 }
 
-/// How much more memory the command may have at the end than after a quarter of the time: caches of a run are full by then.
+/// How much more memory of its own the command may have at the end than after a quarter of the time: caches of a run are full by then. What the guest has
+/// touched of its memory is the guest's affair, and grows as its kernel hands out pages that were not used before.
 const GROWTH: f64 = 1.05;
+/// Mappings that are larger than this, in kB, are the guest's memory: nothing else comes near it.
+const GUEST_MEMORY: u64 = 256 << 10;
 
 /// What the guest does: each round checks what it did, and a wrong one ends the run with a status.
 const SCRIPT: &str = include_str!("soak.sh");
@@ -52,7 +55,11 @@ pub(crate) fn run(repository: &Path, options: &Options) -> Result<(), Trouble> {
     }
     let rounds = output.lines().filter_map(|line| line.strip_prefix("round ")).next_back().unwrap_or("0");
     let rounds: String = rounds.chars().take_while(char::is_ascii_digit).collect();
-    println!("{rounds} rounds; resident memory {} kB at the end", samples.last().unwrap_or(&0));
+    let last = samples.last().copied().unwrap_or_default();
+    println!(
+        "{rounds} rounds; resident at the end: {} kB of the command's own, {} kB of the guest's",
+        last.own, last.guest
+    );
     judged.map_err(Trouble::Failed)
 }
 
@@ -66,9 +73,16 @@ fn reader(stream: Option<impl Read + Send + 'static>) -> std::thread::JoinHandle
     })
 }
 
-/// Waits for the end, and gives what the process had resident, in kB, every second. A guest that takes three times as long as it should, and
+/// Resident memory of the command, in kB.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Resident {
+    own: u64,
+    guest: u64,
+}
+
+/// Waits for the end, and gives what the process had resident every second. A guest that takes three times as long as it should, and
 /// some minutes for its boot, hangs.
-fn watch(child: &mut Child, expected: Duration) -> Result<Vec<u64>, Trouble> {
+fn watch(child: &mut Child, expected: Duration) -> Result<Vec<Resident>, Trouble> {
     let begun = Instant::now();
     let mut samples = Vec::new();
     loop {
@@ -84,19 +98,30 @@ fn watch(child: &mut Child, expected: Duration) -> Result<Vec<u64>, Trouble> {
             let _ = child.wait();
             return Err(Trouble::Failed("the guest hangs".to_owned()));
         }
-        let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
-        samples.extend(resident(&status));
+        let mappings = std::fs::read_to_string(format!("/proc/{}/smaps", child.id())).unwrap_or_default();
+        samples.extend(resident(&mappings));
         std::thread::sleep(Duration::from_secs(1));
     }
 }
 
-/// VmRSS of a process status, in kB.
-fn resident(status: &str) -> Option<u64> {
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    line.trim().trim_end_matches("kB").trim().parse().ok()
+/// What the mappings of a process have resident (`/proc/PID/smaps`); `None` of a process that is over.
+fn resident(mappings: &str) -> Option<Resident> {
+    let field = |line: &str, name: &str| -> Option<u64> {
+        line.strip_prefix(name)?.trim().trim_end_matches("kB").trim().parse().ok()
+    };
+    let (mut resident, mut size) = (Resident::default(), 0);
+    for line in mappings.lines() {
+        if let Some(kilobytes) = field(line, "Size:") {
+            size = kilobytes;
+        } else if let Some(kilobytes) = field(line, "Rss:") {
+            let whose = if size > GUEST_MEMORY { &mut resident.guest } else { &mut resident.own };
+            *whose += kilobytes;
+        }
+    }
+    (resident.own != 0).then_some(resident)
 }
 
-fn judge(output: &str, samples: &[u64]) -> Result<(), String> {
+fn judge(output: &str, samples: &[Resident]) -> Result<(), String> {
     let complaints = machine::complaints(output);
     if !complaints.is_empty() {
         return Err(complaints.join(" | "));
@@ -110,8 +135,8 @@ fn judge(output: &str, samples: &[u64]) -> Result<(), String> {
     let (Some(&early), Some(&late)) = (samples.get(samples.len() / 4), samples.last()) else {
         return Err("it was over before its memory was looked at".to_owned());
     };
-    if late as f64 > early as f64 * GROWTH {
-        return Err(format!("memory grew from {early} kB to {late} kB"));
+    if late.own as f64 > early.own as f64 * GROWTH {
+        return Err(format!("the command's own memory grew from {} kB to {} kB", early.own, late.own));
     }
     Ok(())
 }
@@ -123,10 +148,19 @@ mod tests {
     #[test]
     fn growth_and_errors_are_seen() {
         let good = "round 5\n== The commands ended with status 0\n";
-        assert_eq!(judge(good, &[10, 100, 100, 104]), Ok(()));
-        assert!(judge(good, &[10, 100, 100, 106]).is_err());
-        assert!(judge("== The commands ended with status 1\n", &[1, 1]).is_err());
-        assert!(judge(&format!("{good}WARNING: x"), &[1, 1]).is_err());
-        assert_eq!(resident("Name:\tx\nVmRSS:\t  1234 kB\n"), Some(1234));
+        let samples = |own: [u64; 4]| own.map(|own| Resident { own, guest: 1000 * own });
+        assert_eq!(judge(good, &samples([10, 100, 100, 104])), Ok(()));
+        assert!(judge(good, &samples([10, 100, 100, 106])).is_err());
+        assert!(judge("== The commands ended with status 1\n", &samples([1; 4])).is_err());
+        assert!(judge(&format!("{good}WARNING: x"), &samples([1; 4])).is_err());
+    }
+
+    #[test]
+    fn the_guests_memory_is_told_from_the_commands() {
+        let mappings = "7f00-7f01 rw-p 0 00:00 0\nSize:  1048452 kB\nRss:  119400 kB\nRssOther: 5 kB\n\
+                        7f02-7f03 r-xp 0 00:00 0\nSize:  16756 kB\nRss:  16000 kB\nPss:  8 kB\n\
+                        7f04-7f05 rw-p 0 00:00 0\nSize:  4 kB\nRss:  4 kB\n";
+        assert_eq!(resident(mappings), Some(Resident { own: 16004, guest: 119400 }));
+        assert_eq!(resident(""), None);
     }
 }
