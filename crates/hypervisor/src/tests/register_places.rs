@@ -187,17 +187,10 @@ fn registers_of_the_processor_are_its_own() {
             assert_eq!(low(&mut lab, name), value ^ 0x1000, "{name:?}");
         }
     }
-    for (name, value) in [R::ES, R::CS, R::SS, R::DS, R::FS, R::GS, R::LDTR, R::TR].into_iter().zip([
-        SegmentName::Es,
-        SegmentName::Cs,
-        SegmentName::Ss,
-        SegmentName::Ds,
-        SegmentName::Fs,
-        SegmentName::Gs,
-        SegmentName::Ldtr,
-        SegmentName::Tr,
-    ]) {
-        let base = state.segments[value as usize].base;
+    for (name, segment) in
+        [R::ES, R::CS, R::SS, R::DS, R::FS, R::GS, R::LDTR, R::TR].into_iter().zip(SegmentName::ALL)
+    {
+        let base = state.segments[segment as usize].base;
         assert_eq!(lab.vps[0].register(name).unwrap().low, base, "{name:?}");
     }
     lab.partition.vp(0).state().vtl(Vtl::VTL0).apic.set_tpr(0x9F);
